@@ -1,0 +1,1 @@
+"""Arabic text: characters as data, and pure functions that normalise."""

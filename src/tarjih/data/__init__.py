@@ -1,0 +1,1 @@
+"""Data: find, read, clean, group near-duplicates, split without leaks, render prompts."""

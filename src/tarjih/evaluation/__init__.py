@@ -1,0 +1,1 @@
+"""Evaluation: statistics of each answer first, scores second; every score carries a signature."""

@@ -1,0 +1,1 @@
+"""Experiments: models x conditions x seeds on the same data, resumable."""

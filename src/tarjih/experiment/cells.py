@@ -1,0 +1,181 @@
+"""The cells of an experiment: what each is, and running one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tarjih.config import ExperimentConfig
+from tarjih.errors import TarjihError
+from tarjih.evaluation.evaluate import measure
+from tarjih.experiment.inputs import Inputs
+from tarjih.files import read_json, sha256_of, write_json, write_json_lines
+from tarjih.generation.generate import generate
+from tarjih.generation.source import AnswerSource, base_model, finished_run
+from tarjih.progress import Reporter
+from tarjih.records import ResultRecord, TrainingSummary, WeightSpread
+from tarjih.signature import versions
+from tarjih.training.train import TrainingJob, train
+from tarjih.weighting import Weighting
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A model under a condition with a seed; no weighting means no fine-tuning."""
+
+    model: str
+    condition: str
+    weighting: Weighting | None
+    seed: int
+
+    def folder(self) -> Path:
+        """Where the cell's files go, relative to the results folder."""
+        model = re.sub(r"[^\w.-]+", "_", self.model).strip("_.")
+        if self.weighting is None:
+            return Path("cells") / model / self.condition
+        return Path("cells") / model / self.condition / f"seed-{self.seed}"
+
+    def __str__(self) -> str:
+        seed = "" if self.weighting is None else f", seed {self.seed}"
+        return f"{self.model}, {self.condition}{seed}"
+
+
+def plan_cells(config: ExperimentConfig) -> list[Cell]:
+    """All cells, in the order in which they run. An untouched model has no seeds to differ by."""
+    return [
+        Cell(model, condition, weighting, seed)
+        for model in config.models
+        for condition, weighting in config.conditions.items()
+        for seed in (config.seeds if weighting is not None else config.seeds[:1])
+    ]
+
+
+def run_cell(
+    cell: Cell, config: ExperimentConfig, inputs: Inputs, out: Path, reporter: Reporter
+) -> ResultRecord:
+    """Run a cell, or return its record when it is done already.
+
+    A cell that fails gives a record that says why; the experiment goes on.
+    """
+    folder = out / cell.folder()
+    signature = _signature(cell, config, inputs)
+    done = _finished_record(folder / "record.json", signature)
+    if done is not None:
+        return done
+    try:
+        record = _run(cell, config, inputs, out, reporter, signature)
+    except Exception as error:
+        record = ResultRecord(
+            model=cell.model,
+            condition=cell.condition,
+            seed=cell.seed,
+            status="failed",
+            error=_reason(error),
+            signature=signature,
+        )
+    write_json(folder / "record.json", record.model_dump(mode="json"))
+    return record
+
+
+def _run(
+    cell: Cell,
+    config: ExperimentConfig,
+    inputs: Inputs,
+    out: Path,
+    reporter: Reporter,
+    signature: dict[str, Any],
+) -> ResultRecord:
+    folder = out / cell.folder()
+    source: AnswerSource = base_model(cell.model, config.prompt, config.loading)
+    training: TrainingSummary | None = None
+    weights: WeightSpread | None = None
+    run_folder: str | None = None
+    if cell.weighting is not None:
+        job = TrainingJob(
+            model=cell.model,
+            train=inputs.train,
+            validation=inputs.validation,
+            weighting=cell.weighting,
+            seed=cell.seed,
+            prompt=config.prompt,
+            model_settings=config.loading,
+            training=config.training,
+        )
+        run = train(job, folder / "run", reporter)
+        source, training, weights = finished_run(run.folder), run.training, run.weights
+        run_folder = str(cell.folder() / "run")
+    answers = folder / "answers.jsonl"
+    generations = generate(source, inputs.test, answers, config.generation, reporter)
+    with reporter.stage("scoring", len(generations)) as advance:
+        measurements = measure(generations, config.evaluation, _increments(advance))
+    write_json_lines(folder / "scores.jsonl", measurements.rows())
+    return ResultRecord(
+        model=cell.model,
+        condition=cell.condition,
+        seed=cell.seed,
+        status="done",
+        scores=measurements.scores(),
+        weights=weights,
+        training=training,
+        run_folder=run_folder,
+        answers_file=str(cell.folder() / "answers.jsonl"),
+        signature=signature,
+    )
+
+
+def _increments(advance: Callable[[int], None]) -> Callable[[int, int], None]:
+    """Evaluation tells how many are done in all; a progress bar wants how many more."""
+    told = 0
+
+    def progress(done: int, _total: int) -> None:
+        nonlocal told
+        advance(done - told)
+        told = done
+
+    return progress
+
+
+def _signature(cell: Cell, config: ExperimentConfig, inputs: Inputs) -> dict[str, Any]:
+    settings = {
+        "weighting": None if cell.weighting is None else cell.weighting.model_dump(mode="json"),
+        "prompt": config.prompt.model_dump(mode="json"),
+        "loading": config.loading.model_dump(mode="json"),
+        "training": config.training.model_dump(mode="json"),
+        "generation": config.generation.model_dump(mode="json"),
+        "evaluation": config.evaluation.model_dump(mode="json"),
+    }
+    return {
+        "model": cell.model,
+        "condition": cell.condition,
+        "seed": cell.seed,
+        "weighting": settings["weighting"],
+        "settings_hash": sha256_of(settings),
+        "data_hash": inputs.hashes(),
+        "versions": versions(),
+    }
+
+
+def _finished_record(file: Path, signature: dict[str, Any]) -> ResultRecord | None:
+    """The record of a cell that is done with the same settings and data; else None."""
+    if not file.is_file():
+        return None
+    try:
+        record = ResultRecord.model_validate(read_json(file))
+    except (TarjihError, ValidationError):
+        return None
+    same = all(
+        record.signature.get(key) == signature[key] for key in ("settings_hash", "data_hash")
+    )
+    return record if same and record.status == "done" else None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TarjihError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

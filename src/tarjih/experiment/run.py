@@ -1,0 +1,100 @@
+"""An experiment from its settings to `results.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tarjih.config import ExperimentConfig
+from tarjih.errors import FolderError
+from tarjih.experiment.cells import Cell, plan_cells, run_cell
+from tarjih.experiment.inputs import Inputs, make_inputs
+from tarjih.files import read_json, sha256_of, write_json
+from tarjih.models.load import load_tokenizer
+from tarjih.progress import SILENT, Reporter
+from tarjih.records import ExperimentResults, ResultRecord
+from tarjih.signature import versions
+
+PLAN_FILE = "experiment.json"
+RESULTS_FILE = "results.json"
+# These may grow: a condition or a seed more is the same experiment.
+_EXTENSIBLE = {"name", "models", "conditions", "seeds"}
+
+
+def run_experiment(
+    config: ExperimentConfig, out: Path, reporter: Reporter = SILENT
+) -> ExperimentResults:
+    """Run all cells that are not done yet; keep `results.json` up to date after each.
+
+    Raises:
+        FolderError: when `out` holds another experiment or something else.
+        BadInputError: when the data or a model cannot be used at all.
+    """
+    _claim_folder(config, out)
+    for model in config.models:
+        load_tokenizer(model, config.loading)  # a wrong name should not wait for its turn
+    inputs = make_inputs(config, out, reporter)
+    cells = plan_cells(config)
+    records: list[ResultRecord] = []
+    with reporter.stage("experiment", len(cells)) as advance:
+        for cell in cells:
+            record = run_cell(cell, config, inputs, out, reporter)
+            records.append(record)
+            if record.status == "failed":
+                reporter.warn(f"{cell} failed: {record.error}")
+            else:
+                reporter.note(_told(cell, record))
+            results = _results(config, inputs, records)
+            write_json(out / RESULTS_FILE, results.model_dump(mode="json"))
+            advance(1)
+    return results
+
+
+def _claim_folder(config: ExperimentConfig, out: Path) -> None:
+    settings = config.model_dump(mode="json")
+    plan = out / PLAN_FILE
+    if plan.is_file():
+        earlier = read_json(plan)
+        different = sorted(
+            key
+            for key in settings
+            if key not in _EXTENSIBLE and earlier.get(key) != settings[key]
+        )
+        if different:
+            raise FolderError(
+                f"this folder holds another experiment (different: {', '.join(different)})",
+                file=out,
+                remedy="choose another folder with --out, or remove this one",
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FolderError(
+            "this folder is not empty and holds no experiment",
+            file=out,
+            remedy="choose another folder with --out",
+        )
+    write_json(plan, settings)
+
+
+def _results(
+    config: ExperimentConfig, inputs: Inputs, records: list[ResultRecord]
+) -> ExperimentResults:
+    settings = config.model_dump(mode="json")
+    return ExperimentResults(
+        name=config.name,
+        settings=settings,
+        data=inputs.data,
+        severity=inputs.severity,
+        signature={
+            "settings_hash": sha256_of(settings),
+            "data_hash": inputs.hashes(),
+            "versions": versions(),
+        },
+        records=list(records),
+    )
+
+
+def _told(cell: Cell, record: ResultRecord) -> str:
+    scores: Any = record.scores
+    loss = scores.overall.response_loss
+    shown = "" if loss is None else f", held-out loss {loss:.3f} nats a token"
+    return f"{cell}: BERTScore {scores.overall.bertscore_f1:.2f}{shown}"

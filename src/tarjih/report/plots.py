@@ -1,0 +1,219 @@
+"""Plots as inline SVG: Latin labels, a colour and a marker for each condition."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tarjih.files import sha256_of
+from tarjih.records import SEVERITIES, ExperimentResults, ResultRecord, TrainingPoint, WeightSpread
+from tarjih.report.names import (
+    condition_label,
+    conditions_of,
+    latin,
+    models_of,
+    severity_label,
+    short_model_names,
+)
+from tarjih.report.summary import is_constant
+from tarjih.report.tables import METRICS, Metric, make_cell
+
+# Okabe and Ito's palette, which the colour-blind can tell apart; its yellow is too light for lines.
+_STYLES = {
+    "base": ("#6b7280", "X"),
+    "uniform": ("#111827", "o"),
+    "mild": ("#56b4e9", "v"),
+    "strong": ("#d55e00", "^"),
+    "balanced": ("#009e73", "s"),
+    "shuffled": ("#cc79a7", "D"),
+}
+_OTHER_STYLES = (("#e69f00", "P"), ("#0072b2", "*"), ("#8a6d00", "h"), ("#7a4fa3", "<"))
+_SIZE = (5.4, 3.3)  # inches
+_LOOK: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: it can be read aloud, found and printed sharply
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.parse_math": False,  # a name with two dollar signs is no formula
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#6b7280",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+
+
+def severity_charts(results: ExperimentResults) -> Iterator[Markup]:
+    """For each model: response loss and BERTScore F1 by severity and condition."""
+    names = short_model_names(models_of(results))
+    for model in models_of(results):
+        for key in ("response_loss", "bertscore_f1"):
+            chart = _severity_chart(results, model, names[model], METRICS[key])
+            if chart is not None:
+                yield chart
+
+
+def training_charts(results: ExperimentResults) -> Iterator[Markup]:
+    """For each model: training loss and validation loss by step, a line for each run."""
+    names = short_model_names(models_of(results))
+    for model in models_of(results):
+        for part in ("training", "validation"):
+            chart = _training_chart(results, model, names[model], part)
+            if chart is not None:
+                yield chart
+
+
+def weight_chart(
+    condition: str, spread: WeightSpread, limits: tuple[float, float], colour: str
+) -> Markup:
+    """A histogram of weights, on the axis that all conditions share."""
+    title = f"Weights: {condition_label(condition)}"
+    with _figure(title, size=(5.4, 2.3)) as (figure, axes, done):
+        del figure
+        widths = [
+            right - left
+            for left, right in zip(spread.histogram_edges, spread.histogram_edges[1:], strict=False)
+        ]
+        if is_constant(spread):
+            axes.axvline(spread.mean, color=colour, linewidth=4)
+            axes.set_yticks([])
+        else:
+            axes.bar(
+                spread.histogram_edges[:-1], spread.histogram_counts, widths, align="edge",
+                color=colour, edgecolor="white", linewidth=0.4,
+            )  # fmt: skip
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.set(xlim=limits, xlabel="weight", ylabel="examples")
+    return done()
+
+
+def styles_of(conditions: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Condition -> (colour, marker)."""
+    others = [one for one in conditions if one not in _STYLES]
+    extra = {one: _OTHER_STYLES[n % len(_OTHER_STYLES)] for n, one in enumerate(others)}
+    return {one: _STYLES.get(one) or extra[one] for one in conditions}
+
+
+def _severity_chart(
+    results: ExperimentResults, model: str, name: str, metric: Metric
+) -> Markup | None:
+    conditions = conditions_of(results)
+    styles = styles_of(conditions)
+    drawn = False
+    with _figure(f"{metric.label} by severity: {name}") as (figure, axes, done):
+        for index, condition in enumerate(conditions):
+            records = _records(results, model, condition)
+            cells = [make_cell(records, metric, severity) for severity in SEVERITIES]
+            # Beside each other, so that error bars of equal means do not cover one another.
+            shift = 0.09 * (index - (len(conditions) - 1) / 2)
+            points = [
+                (place + shift, cell.mean, cell.deviation or 0.0)
+                for place, cell in enumerate(cells)
+                if cell.mean is not None
+            ]
+            if points:
+                drawn = True
+                x, y, error = zip(*points, strict=True)
+                colour, marker = styles[condition]
+                axes.errorbar(
+                    x, y, _error_bars(error), color=colour, marker=marker, markersize=6,
+                    linestyle=":", linewidth=0.8, capsize=2, label=_legend(condition),
+                )  # fmt: skip
+        axes.set_xticks(range(len(SEVERITIES)), [severity_label(one) for one in SEVERITIES])
+        axes.set(ylabel=f"{metric.label}\n({metric.unit}, {metric.better})", xlim=(-0.5, 2.5))
+        axes.grid(visible=False, axis="x")
+        _place_legend(figure, axes)
+    return done() if drawn else None
+
+
+def _error_bars(errors: Sequence[float]) -> Sequence[float] | None:
+    """Standard deviations to draw, or None when there are none."""
+    return errors if any(errors) else None
+
+
+def _training_chart(results: ExperimentResults, model: str, name: str, part: str) -> Markup | None:
+    conditions = conditions_of(results)
+    styles = styles_of(conditions)
+    drawn: set[str] = set()
+    with _figure(f"{part.capitalize()} loss: {name}") as (figure, axes, done):
+        for condition in conditions:
+            colour, marker = styles[condition]
+            for record in _records(results, model, condition):
+                points = _curve(record, part)
+                if points:
+                    x, y = zip(*points, strict=True)
+                    label = None if condition in drawn else _legend(condition)
+                    # A single point, or the few of validation, would not be seen as a bare line.
+                    shown = marker if part == "validation" or len(points) == 1 else None
+                    axes.plot(
+                        x, y, color=colour, marker=shown, markersize=4, linewidth=1.3,
+                        alpha=0.85, label=label,
+                    )  # fmt: skip
+                    drawn.add(condition)
+        axes.set(xlabel="step", ylabel="nats per token")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _place_legend(figure, axes)
+    return done() if drawn else None
+
+
+def _curve(record: ResultRecord, part: str) -> list[tuple[int, float]]:
+    def loss(point: TrainingPoint) -> float | None:
+        return point.loss if part == "training" else point.validation_loss
+
+    history = record.training.history if record.training is not None else []
+    return [(point.step, value) for point in history if (value := loss(point)) is not None]
+
+
+def _records(results: ExperimentResults, model: str, condition: str) -> list[ResultRecord]:
+    return [one for one in results.records if (one.model, one.condition) == (model, condition)]
+
+
+def _legend(condition: str) -> str:
+    # Matplotlib leaves labels with a leading underscore out of the legend.
+    return latin(condition_label(condition)).lstrip("_") or "?"
+
+
+def _place_legend(figure: Any, axes: Any) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+
+
+@contextmanager
+def _figure(
+    title: str, size: tuple[float, float] = _SIZE
+) -> Iterator[tuple[Any, Any, Callable[[], Markup]]]:
+    """A figure, its axes, and the function that gives the SVG once the block is left."""
+    rendered: list[Markup] = []
+    # The salt makes ids depend on the content only, and differ between the plots of a page.
+    with mpl.rc_context({**_LOOK, "svg.hashsalt": title}):
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_title(latin(title), loc="left", fontsize=11, fontweight="bold")
+        yield figure, axes, lambda: rendered[0]
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        rendered.append(_inline(buffer.getvalue(), title))
+
+
+def _inline(svg: str, title: str) -> Markup:
+    """Matplotlib's SVG document made fit to stand in an HTML page beside others."""
+    prefix = f"p{sha256_of(title)[:8]}-"  # two plots of a page must not share an id
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
+    label = escape(latin(title))
+    # The size in points would keep a plot from shrinking on a phone; its viewBox is enough.
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))  # noqa: S704

@@ -1,0 +1,1 @@
+"""How severe a complaint is: annotators, their calibration, and how well they agree with people."""

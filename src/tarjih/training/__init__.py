@@ -1,0 +1,1 @@
+"""Severity-weighted fine-tuning on top of Transformers' Trainer and PEFT."""

@@ -1,0 +1,63 @@
+"""What a training run does beside its steps: tell its progress, measure the validation loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import TrainerCallback
+
+from tarjih.models.load import LoadedModel
+from tarjih.progress import Reporter
+from tarjih.training.examples import EncodedConsultations
+from tarjih.training.held_out import response_losses
+
+_VALIDATION_BATCH = 16
+
+
+class ProgressCallback(TrainerCallback):  # type: ignore[misc]
+    """Tells a reporter of each optimizer step."""
+
+    def __init__(self, reporter: Reporter, steps: int) -> None:
+        self._stage = reporter.stage("training", steps)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Open the progress bar, at the step from which a resumed run goes on."""
+        self._advance = self._stage.__enter__()
+        self._advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """One step more."""
+        self._advance(1)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Close the progress bar."""
+        self._stage.__exit__(None, None, None)
+
+
+class ValidationCallback(TrainerCallback):  # type: ignore[misc]
+    """Measures the plain loss per response token on validation examples, at regular steps."""
+
+    def __init__(
+        self, trainer: Any, loaded: LoadedModel, validation: EncodedConsultations, every: int
+    ) -> None:
+        self._trainer = trainer
+        self._loaded = loaded
+        self._validation = validation
+        self._every = every
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure the untouched model, unless the run is a resumed one."""
+        if state.global_step == 0:
+            self._measure()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Measure at every n-th step and at the last one."""
+        if state.global_step % self._every == 0 or state.global_step >= state.max_steps:
+            self._measure()
+
+    def _measure(self) -> None:
+        sums = response_losses(
+            self._loaded, self._validation.examples, batch_size=_VALIDATION_BATCH
+        )
+        tokens = self._validation.supervised_tokens.sum()
+        self._trainer.log({"validation_loss": float(sums.sum() / tokens)})

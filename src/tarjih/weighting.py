@@ -1,0 +1,184 @@
+"""From severity probabilities to weights, and how far those weights spread.
+
+The weight of an example is w = alpha * p_non_critical + beta * p_neutral + gamma * p_critical
+(equation (4) of arXiv 2604.06346). Probabilities that are nearly flat give weights that are nearly
+equal, and then the weighting can hardly do anything: the spread is therefore part of every result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field, model_validator
+
+from tarjih.errors import DataError, SettingsError
+from tarjih.records import SEVERITIES, Consultation, WeightSpread
+from tarjih.settings import Settings
+
+Floats = NDArray[np.float64]
+
+PRESETS: dict[str, tuple[float, float, float]] = {
+    "uniform": (1.0, 1.0, 1.0),
+    "mild": (0.75, 1.0, 1.25),
+    "balanced": (0.5, 1.0, 1.5),
+    "strong": (0.25, 1.0, 1.75),
+}
+SHUFFLED = "shuffled"
+_FLAT_RATIO = 1.1
+_HISTOGRAM_BINS = 24
+
+
+class Weighting(Settings):
+    """How probabilities become weights."""
+
+    alpha: float = Field(ge=0, description="weight of a surely non-critical complaint; no unit")
+    beta: float = Field(ge=0, description="weight of a surely neutral complaint; no unit")
+    gamma: float = Field(ge=0, description="weight of a surely critical complaint; no unit")
+    shuffled: bool = Field(
+        default=False,
+        description="control: deal the same weights to the wrong rows, by the run's seed",
+    )
+    normalise: Literal["none", "mean"] = Field(
+        default="none",
+        description="mean: divide by the mean over the training set's supervised tokens, so that "
+        "the weights do not change the learning rate",
+    )
+
+    @model_validator(mode="after")
+    def _something_is_weighted(self) -> Self:
+        if self.alpha == self.beta == self.gamma == 0:
+            raise ValueError("alpha, beta and gamma are all 0: nothing would be learnt")
+        return self
+
+    @property
+    def settings(self) -> tuple[float, float, float]:
+        """(alpha, beta, gamma)."""
+        return (self.alpha, self.beta, self.gamma)
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether every example gets the same weight whatever its severity."""
+        return self.alpha == self.beta == self.gamma
+
+
+def weighting_from(value: object) -> object:
+    """A preset's name -> its weighting; `shuffled` deals the balanced weights to wrong rows.
+
+    Raises:
+        ValueError: when the name is no preset.
+    """
+    if not isinstance(value, str):
+        return value
+    if value == SHUFFLED:
+        alpha, beta, gamma = PRESETS["balanced"]
+        return Weighting(alpha=alpha, beta=beta, gamma=gamma, shuffled=True)
+    if value not in PRESETS:
+        known = ", ".join([*PRESETS, SHUFFLED])
+        raise ValueError(f"there is no weighting {value!r}; known: {known}, or alpha/beta/gamma")
+    alpha, beta, gamma = PRESETS[value]
+    return Weighting(alpha=alpha, beta=beta, gamma=gamma)
+
+
+NamedWeighting = Annotated[Weighting, BeforeValidator(weighting_from)]
+
+
+def severity_weights(
+    probabilities: Floats, weighting: Weighting, *, seed: int, tokens: NDArray[np.int64]
+) -> Floats:
+    """The weight of every training example.
+
+    Args:
+        probabilities: (N, 3), in the order non-critical, neutral, critical; rows sum to 1.
+        weighting: alpha, beta, gamma, shuffling and normalisation.
+        seed: decides the shuffling only.
+        tokens: (N,), the supervised tokens of each example: what the mean is taken over.
+
+    Returns:
+        (N,) weights, at least 0.
+
+    Raises:
+        SettingsError: when no supervised token would have any weight.
+    """
+    weights: Floats = probabilities @ np.array(weighting.settings)
+    if weighting.shuffled:
+        weights = np.random.default_rng(seed).permutation(weights)
+    total = float(weights @ tokens)
+    if total <= 0:
+        raise SettingsError(
+            "every training example has weight 0: nothing would be learnt",
+            remedy="raise alpha, beta or gamma",
+        )
+    if weighting.normalise == "mean":
+        weights = weights * (float(tokens.sum()) / total)
+    return weights
+
+
+def probabilities_of(consultations: Sequence[Consultation], weighting: Weighting) -> Floats:
+    """(N, 3) probabilities of the consultations that are to be weighted.
+
+    A uniform weighting needs none; there, a consultation without any counts as one third each.
+
+    Raises:
+        DataError: naming the first consultation that needs probabilities and has none.
+    """
+    rows = []
+    for consultation in consultations:
+        if consultation.probabilities is not None:
+            rows.append(consultation.probabilities.as_tuple())
+        elif weighting.is_uniform:
+            rows.append((1 / 3, 1 / 3, 1 / 3))
+        else:
+            raise DataError(
+                f"consultation {consultation.id} has no severity probabilities",
+                remedy="annotate the data first: tarjih severity score MODEL DATA --out FILE",
+            )
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def weight_spread(weights: Floats, consultations: Sequence[Consultation]) -> WeightSpread:
+    """How far weights spread, and what share of their sum each severity holds.
+
+    Args:
+        weights: (N,), N at least 1.
+        consultations: the N consultations, in the same order.
+    """
+    p05, median, p95 = np.quantile(weights, [0.05, 0.5, 0.95])
+    severities = np.array([str(consultation.severity) for consultation in consultations])
+    of_severity = {str(severity): weights[severities == str(severity)] for severity in SEVERITIES}
+    counts, edges = np.histogram(weights, bins=_HISTOGRAM_BINS)
+    return WeightSpread(
+        examples=len(weights),
+        mean=float(weights.mean()),
+        standard_deviation=float(weights.std()),
+        minimum=float(weights.min()),
+        p05=float(p05),
+        median=float(median),
+        p95=float(p95),
+        maximum=float(weights.max()),
+        effective_sample_share=float(weights.sum() ** 2 / (len(weights) * (weights**2).sum())),
+        mean_by_severity={
+            name: float(part.mean()) for name, part in of_severity.items() if len(part)
+        },
+        loss_share_by_severity={
+            name: float(part.sum() / weights.sum())
+            for name, part in of_severity.items()
+            if len(part)
+        },
+        flat=bool(p95 < _FLAT_RATIO * p05),
+        histogram_edges=[float(edge) for edge in edges],
+        histogram_counts=[int(count) for count in counts],
+    )
+
+
+def flatness_warning(spread: WeightSpread, weighting: Weighting) -> str | None:
+    """One sentence when weights that should differ are too flat to act; None otherwise."""
+    if not spread.flat or weighting.is_uniform:
+        return None
+    return (
+        f"the weights are nearly flat: 90 % of them lie between {spread.p05:.3f} and "
+        f"{spread.p95:.3f}, so this run can hardly differ from plain cross-entropy. Use a better "
+        "or sharper severity annotator, or a wider alpha/gamma."
+    )
