@@ -89,7 +89,9 @@ class SeverityConfig(Settings):
     @model_validator(mode="after")
     def _model_where_it_is_used(self) -> Self:
         if (self.source == "model") != (self.model is not None):
-            raise ValueError("name a folder in severity.model exactly when severity.source is model")
+            raise ValueError(
+                "name a folder in severity.model exactly when severity.source is model"
+            )
         return self
 
 

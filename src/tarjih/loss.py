@@ -96,13 +96,15 @@ def weighted_and_token_losses(
         nats, without gradient: what curves and held-out scores are made of.
     """
     _check(hidden, head_weight, targets, weights, bias)
-    loss, losses = _TiledLoss.apply(hidden, head_weight, targets, weights, bias, tile_bytes)
+    loss, losses = _TiledLoss.apply(  # type: ignore[no-untyped-call]
+        hidden, head_weight, targets, weights, bias, tile_bytes
+    )
     return loss, losses
 
 
 class _TiledLoss(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         hidden: Tensor,
         head_weight: Tensor,
@@ -202,7 +204,7 @@ def _check(
         )
     if bias is not None and bias.shape != head_weight.shape[:1]:
         raise ValueError(f"bias must be ({len(head_weight)},), not {tuple(bias.shape)}")
-    if count and not (0 <= int(targets.min()) and int(targets.max()) < len(head_weight)):
+    if count and not (int(targets.min()) >= 0 and int(targets.max()) < len(head_weight)):
         raise ValueError(
             f"targets must lie in [0, {len(head_weight)}); pass only supervised tokens, "
             "without the -100 of masked ones"

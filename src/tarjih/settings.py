@@ -60,6 +60,18 @@ def load_settings(kind: type[S], file: Path, overrides: Sequence[str] = ()) -> S
     return make_settings(kind, raw, file)
 
 
+def settings_from_overrides(kind: type[S], overrides: Sequence[str]) -> S:
+    """Settings from `key=value` texts alone.
+
+    Raises:
+        SettingsError: naming every fault at once.
+    """
+    raw: dict[str, Any] = {}
+    for override in overrides:
+        _apply_override(raw, override)
+    return make_settings(kind, raw)
+
+
 def make_settings(kind: type[S], raw: Mapping[str, Any], file: Path | None = None) -> S:
     """Check a mapping against the settings.
 
@@ -141,7 +153,9 @@ def describe_settings(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple
     """Every key with its default and its meaning, as (key, default, description)."""
     for name, field in kind.model_fields.items():
         key = f"{prefix}{name}"
-        default = "required" if field.is_required() else field.get_default(call_default_factory=True)
+        default = (
+            "required" if field.is_required() else field.get_default(call_default_factory=True)
+        )
         inner = next(_models_in(field.annotation), None)
         shown = "" if isinstance(default, BaseModel) else str(default)
         yield key, shown, field.description or ""

@@ -64,6 +64,7 @@ def test_damaged_rows_do_not_decide_the_scale() -> None:
     assert (
         probability_scale([["0.2", "0.3", "0.5"]] * 3 + [["90", "5", "5"], ["x", "", "1"]]) == 1.0
     )
+    assert probability_scale([["x", "", "1"]] * 2 + [["30", "30", "40"]]) == 100.0
     assert probability_scale([]) == 1.0
 
 
@@ -82,6 +83,7 @@ def test_what_rounding_to_two_decimals_loses_is_given_back(texts: list[str]) -> 
         ["inf", "0", "0"],
         ["0.5", "0.3", "0.1"],
         ["0.5", "0.6", "-0.1"],
+        ["0.35", "0.35", "0.33"],  # nor do two decimals explain three hundredths
         ["0.333", "0.333", "0.325"],  # three decimals explain no such loss
         ["high", "0", "1"],
     ],

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,7 @@ def test_bad_values_are_faults_of_their_row(tmp_path: Path) -> None:
         ["q", "a", "", 0.2, 0.3, 0.9],
         ["q", "a", "nan", "nan", 0.5, 0.5],
         ["q", "a", "", "", "", ""],
+        ["q", "a", "", "", 0.5, 0.5],
         ["q", "a"],
     )
 
@@ -96,6 +98,7 @@ def test_bad_values_are_faults_of_their_row(tmp_path: Path) -> None:
         [FaultKind.INVALID_PROBABILITIES],
         [FaultKind.INVALID_PROBABILITIES],
         [],
+        [FaultKind.INVALID_PROBABILITIES],
         [FaultKind.DAMAGED_ROW],
     ]
     assert rows[1].faults[0].value == "purple"
@@ -163,7 +166,7 @@ def test_unique_ids_never_meet_an_id_of_the_file() -> None:
     ],
 )
 def test_what_a_caller_needs_is_checked_row_by_row(
-    tmp_path: Path, row: list[object], options: dict[str, bool], message: str
+    tmp_path: Path, row: list[object], options: dict[str, Any], message: str
 ) -> None:
     header = [
         "complaint",

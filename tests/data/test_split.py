@@ -95,6 +95,15 @@ def test_large_groups_fill_a_held_out_split_only_when_single_rows_do_not() -> No
     assert not any(name.startswith("pair") for name in held_out)
 
 
+def test_what_no_stratum_can_fill_alone_is_filled_by_any() -> None:
+    # The quotas of a stratum are 4 and 2 rows, which groups of 3 cannot make; together they can.
+    names = [str(n // 3) for n in range(60)]
+
+    splits = split(names, ["abc"[n // 3 % 3] for n in range(60)])
+
+    assert Counter(splits) == {"train": 42, "validation": 6, "test": 12}
+
+
 def test_groups_larger_than_a_split_still_give_each_split_one() -> None:
     assert Counter(split(["a", "a", "b", "b", "c", "c"])) == {
         "train": 2,

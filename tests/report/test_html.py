@@ -237,6 +237,14 @@ def test_hostile_text_stays_text(tmp_path: Path, texts: list[str]) -> None:
     assert not re.search("[\x00-\x08\x0e-\x1f\u202a-\u202e\u2066-\u2069]", html)
 
 
+def test_formula_in_a_name_is_no_formula(tmp_path: Path) -> None:
+    scores = make_scores(make_slice(), {"critical": make_slice()})
+    results = make_results(make_record("a $_{$ b", "_mild$x$", 1, scores=scores))
+    html = write_report(results, tmp_path).read_text()
+    assert "BERTScore F1 by severity: a $_{$ b" in Page(html).texts
+    assert "mild$x$" in Page(html).texts  # in the legend, though it starts with an underscore
+
+
 def test_script_in_an_answer_is_shown_as_it_is(tmp_path: Path) -> None:
     answer = "<script>alert('x')</script>"
     write_json_lines(

@@ -118,6 +118,12 @@ def test_terminal_shows_the_same_numbers(results: ExperimentResults) -> None:
     assert "means over 1 to 2 seeds" in " ".join(text.split())
 
 
+def test_markup_in_a_name_is_shown_and_not_obeyed() -> None:
+    text = printed(make_results(make_record("[red]m", "[bold]c", 1)))
+    assert "[red]m" in text
+    assert "[bold]c" in text
+
+
 def test_terminal_without_runs_or_in_a_narrow_window(results: ExperimentResults) -> None:
     assert "no runs yet" in printed(make_results())
     assert printed(results, width=40)

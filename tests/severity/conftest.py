@@ -20,7 +20,7 @@ COMMON = COMMON_WORDS.split()
 
 def make_labelled(rows: int, seed: int = 0) -> list[Consultation]:
     """Complaints of 7 to 9 words, two of them typical of the label in three rows of four."""
-    draw = random.Random(seed)  # noqa: S311
+    draw = random.Random(seed)
     consultations = []
     for index in range(rows):
         label = SEVERITIES[index % 3]

@@ -161,7 +161,6 @@ def find_columns(
     for ours, aliases in ALIASES.items():
         if ours not in names and (found := _find(ours, aliases, free, file)) is not None:
             names[ours] = found
-            free.remove(found)
     _check_needed(names, columns, file, require_response)
     _check_probabilities(names, columns, file)
     ordered = {ours: names[ours] for ours in ALIASES if ours in names}

@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 SHINGLE_LENGTH = 6  # characters without blanks, about one Arabic word and a half
 PLACES = 128  # of a signature; the estimate's standard error at 0.7 is 0.04
-# A complaint cut off at its source begins like the whole one: AHD questions end at about 139
-# characters, which are at least this many without blanks, after about 18 words.
-PREFIX_LENGTH = 96
+# A complaint cut off at its source begins like the whole one (AHD questions end at about 139
+# characters), and people ask again with the same beginning. This many characters without blanks
+# are about 13 words; much fewer would be a greeting that many share.
+PREFIX_LENGTH = 64
 
 _CERTAINTY = 0.95  # chance to compare two complaints that are exactly as similar as the threshold
 _WIDEST = 256  # neighbours that a complaint in a crowded band is compared with

@@ -152,7 +152,7 @@ def _fits(columns: Mapping[str, str] | None) -> Callable[[Sequence[str]], bool]:
 
 def _load(source: Source, split: str | None) -> list[Any]:
     # Imported here: it takes seconds, and most sources are plain files.
-    import datasets  # noqa: PLC0415
+    import datasets
 
     try:
         if source.path is None:

@@ -12,6 +12,7 @@ not by that package's `BERTScorer`, which under transformers 5 and without a net
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -112,16 +113,16 @@ def load_encoder(settings: BertScoreSettings) -> Encoder:
     Raises:
         ModelError: when it cannot be found or read, or is no encoder that BERTScore can use.
     """
-    from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - seconds to import
+    from transformers import AutoModel, AutoTokenizer
 
-    from tarjih.models import resolve_model  # noqa: PLC0415 - only needed with an encoder
+    from tarjih.models import resolve_model
 
     place = str(resolve_model(settings.encoder))
     try:
         tokenizer = AutoTokenizer.from_pretrained(place)
         with _quiet():  # the pooler is missing from most checkpoints and is never used
             model, report = AutoModel.from_pretrained(
-                place, use_safetensors=True, output_loading_info=True
+                place, dtype=torch.float32, use_safetensors=True, output_loading_info=True
             )
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         raise ModelError(
@@ -214,7 +215,7 @@ def bertscore_signature(settings: BertScoreSettings, encoder: Encoder) -> str:
 def _f1(
     answers: list[str], references: list[str], encoder: Encoder, batch_size: int
 ) -> list[float]:
-    from bert_score.utils import bert_cos_score_idf  # noqa: PLC0415 - pulls in pandas and pyplot
+    from bert_score.utils import bert_cos_score_idf
 
     # Special tokens may be matched against, but are not themselves counted, as in `BERTScorer`.
     weight: defaultdict[int, float] = defaultdict(lambda: 1.0)
@@ -256,14 +257,14 @@ def _check_weights(report: Any, name: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    from transformers.utils import logging  # noqa: PLC0415 - seconds to import
+    from transformers.utils import logging as speech
 
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    before = speech.get_verbosity()
+    speech.set_verbosity(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        speech.set_verbosity(before)
 
 
 def _check_tokenizer(tokenizer: Any, name: str) -> None:

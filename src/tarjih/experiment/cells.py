@@ -58,15 +58,8 @@ def plan_cells(config: ExperimentConfig) -> list[Cell]:
 def run_cell(
     cell: Cell, config: ExperimentConfig, inputs: Inputs, out: Path, reporter: Reporter
 ) -> ResultRecord:
-    """Run a cell, or return its record when it is done already.
-
-    A cell that fails gives a record that says why; the experiment goes on.
-    """
-    folder = out / cell.folder()
+    """Run a cell. One that fails gives a record that says why; the experiment goes on."""
     signature = _signature(cell, config, inputs)
-    done = _finished_record(folder / "record.json", signature)
-    if done is not None:
-        return done
     try:
         record = _run(cell, config, inputs, out, reporter, signature)
     except Exception as error:
@@ -78,8 +71,28 @@ def run_cell(
             error=_reason(error),
             signature=signature,
         )
-    write_json(folder / "record.json", record.model_dump(mode="json"))
+    write_json(_record_file(cell, out), record.model_dump(mode="json"))
     return record
+
+
+def finished_record(
+    cell: Cell, config: ExperimentConfig, inputs: Inputs, out: Path
+) -> ResultRecord | None:
+    """The record of a cell that is done with these settings and data; else None."""
+    file = _record_file(cell, out)
+    if not file.is_file():
+        return None
+    try:
+        record = ResultRecord.model_validate(read_json(file))
+    except (TarjihError, ValidationError):
+        return None
+    wanted = _signature(cell, config, inputs)
+    same = all(record.signature.get(key) == wanted[key] for key in ("settings_hash", "data_hash"))
+    return record if same and record.status == "done" else None
+
+
+def _record_file(cell: Cell, out: Path) -> Path:
+    return out / cell.folder() / "record.json"
 
 
 def _run(
@@ -158,20 +171,6 @@ def _signature(cell: Cell, config: ExperimentConfig, inputs: Inputs) -> dict[str
         "data_hash": inputs.hashes(),
         "versions": versions(),
     }
-
-
-def _finished_record(file: Path, signature: dict[str, Any]) -> ResultRecord | None:
-    """The record of a cell that is done with the same settings and data; else None."""
-    if not file.is_file():
-        return None
-    try:
-        record = ResultRecord.model_validate(read_json(file))
-    except (TarjihError, ValidationError):
-        return None
-    same = all(
-        record.signature.get(key) == signature[key] for key in ("settings_hash", "data_hash")
-    )
-    return record if same and record.status == "done" else None
 
 
 def _reason(error: Exception) -> str:

@@ -80,8 +80,8 @@ def _annotate(
         _require_probabilities(splits)
         return {"source": "probabilities that the data brought"}
     annotator = _annotator(config, splits["train"], out, reporter)
-    for name in splits:
-        splits[name] = score_consultations(annotator, splits[name])
+    for name, consultations in splits.items():
+        splits[name] = score_consultations(annotator, consultations)
     quality: dict[str, Any] = {"annotator": annotator.signature()}
     if annotator.measures is not None:
         quality["fitted_rows_out_of_fold"] = annotator.measures.model_dump(mode="json")
@@ -89,9 +89,7 @@ def _annotate(
     if labelled:
         scored = annotator.score([c.complaint for c in labelled])
         labels = [c.labelled_severity for c in labelled if c.labelled_severity is not None]
-        measures = measure(
-            scored.probabilities, labels, out_of_fold_rows=scored.out_of_fold_rows
-        )
+        measures = measure(scored.probabilities, labels, out_of_fold_rows=scored.out_of_fold_rows)
         quality["test_rows"] = measures.model_dump(mode="json")
     return quality
 
@@ -128,9 +126,7 @@ def _require_probabilities(splits: dict[str, list[Consultation]]) -> None:
             )
 
 
-def _draw(
-    consultations: list[Consultation], most: int | None, seed: int
-) -> list[Consultation]:
+def _draw(consultations: list[Consultation], most: int | None, seed: int) -> list[Consultation]:
     """At most so many consultations, drawn at random, in their order."""
     if most is None or most >= len(consultations):
         return consultations

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tarjih.config import ExperimentConfig
 from tarjih.errors import FolderError
-from tarjih.experiment.cells import Cell, plan_cells, run_cell
+from tarjih.experiment.cells import Cell, finished_record, plan_cells, run_cell
 from tarjih.experiment.inputs import Inputs, make_inputs
 from tarjih.files import read_json, sha256_of, write_json
 from tarjih.models.load import load_tokenizer
@@ -35,18 +34,20 @@ def run_experiment(
         load_tokenizer(model, config.loading)  # a wrong name should not wait for its turn
     inputs = make_inputs(config, out, reporter)
     cells = plan_cells(config)
-    records: list[ResultRecord] = []
+    records = {
+        cell: record
+        for cell in cells
+        if (record := finished_record(cell, config, inputs, out)) is not None
+    }
     with reporter.stage("experiment", len(cells)) as advance:
+        advance(len(records))
         for cell in cells:
-            record = run_cell(cell, config, inputs, out, reporter)
-            records.append(record)
-            if record.status == "failed":
-                reporter.warn(f"{cell} failed: {record.error}")
-            else:
-                reporter.note(_told(cell, record))
-            results = _results(config, inputs, records)
+            if cell not in records:
+                records[cell] = run_cell(cell, config, inputs, out, reporter)
+                advance(1)
+            _tell(cell, records[cell], reporter)
+            results = _results(config, inputs, [records[c] for c in cells if c in records])
             write_json(out / RESULTS_FILE, results.model_dump(mode="json"))
-            advance(1)
     return results
 
 
@@ -56,9 +57,7 @@ def _claim_folder(config: ExperimentConfig, out: Path) -> None:
     if plan.is_file():
         earlier = read_json(plan)
         different = sorted(
-            key
-            for key in settings
-            if key not in _EXTENSIBLE and earlier.get(key) != settings[key]
+            key for key in settings if key not in _EXTENSIBLE and earlier.get(key) != settings[key]
         )
         if different:
             raise FolderError(
@@ -93,8 +92,11 @@ def _results(
     )
 
 
-def _told(cell: Cell, record: ResultRecord) -> str:
-    scores: Any = record.scores
-    loss = scores.overall.response_loss
+def _tell(cell: Cell, record: ResultRecord, reporter: Reporter) -> None:
+    if record.scores is None:
+        reporter.warn(f"{cell} failed: {record.error}")
+        return
+    overall = record.scores.overall
+    loss = overall.response_loss
     shown = "" if loss is None else f", held-out loss {loss:.3f} nats a token"
-    return f"{cell}: BERTScore {scores.overall.bertscore_f1:.2f}{shown}"
+    reporter.note(f"{cell}: BERTScore {overall.bertscore_f1:.2f}{shown}")

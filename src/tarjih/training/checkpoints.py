@@ -74,9 +74,7 @@ def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:
             else:
                 scalars.setdefault(str(index), {})[name] = value
     save_file(tensors, folder / _OPTIMIZER_TENSORS)
-    write_json(
-        folder / _OPTIMIZER_SETTINGS, {"groups": state["param_groups"], "scalars": scalars}
-    )
+    write_json(folder / _OPTIMIZER_SETTINGS, {"groups": state["param_groups"], "scalars": scalars})
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:

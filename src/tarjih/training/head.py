@@ -40,9 +40,7 @@ class _Exchange:
     token_losses: list[Tensor] = field(default_factory=list)
 
 
-def weighted_forward(
-    model: nn.Module, head: nn.Linear, batch: dict[str, Tensor]
-) -> SupervisedLosses:
+def weighted_forward(model: Any, head: nn.Linear, batch: dict[str, Tensor]) -> SupervisedLosses:
     """Run the model on a batch and compute its weighted loss in place of its logits.
 
     Args:
@@ -83,7 +81,7 @@ def _head_returns_loss(
         return total.reshape(1, 1, 1)
 
     # An attribute of the instance hides the method of the class; deleting it restores that.
-    head.forward = forward  # type: ignore[method-assign]
+    head.forward = forward  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ from tarjih.training.batches import LengthBucketedSampler
 from tarjih.training.head import weighted_forward
 
 
-class SeverityWeightedTrainer(Trainer):  # type: ignore[misc]
+class SeverityWeightedTrainer(Trainer):
     """A Trainer whose loss is sum w * cross-entropy / number of supervised tokens.
 
     The number is that of the whole optimizer step, over accumulation and over all ranks, so that
@@ -101,8 +101,10 @@ class SeverityWeightedTrainer(Trainer):  # type: ignore[misc]
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
-        folder = Path(output_dir or self.args.output_dir)
-        (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json has the settings
+        folder = Path(output_dir or str(self.args.output_dir))
+        (folder / "training_args.bin").unlink(
+            missing_ok=True
+        )  # a pickle; run.json has the settings
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -113,14 +115,14 @@ class SeverityWeightedTrainer(Trainer):  # type: ignore[misc]
             checkpoints.write_manifest(folder / f"checkpoint-{self.state.global_step}")
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if not self._states_are_whole():
+        if self.optimizer is None or not self._states_are_whole():
             super()._save_optimizer_and_scheduler(output_dir)
         elif self.args.should_save:
             checkpoints.save_optimizer(self.optimizer, Path(output_dir))
             checkpoints.save_scheduler(self.lr_scheduler, Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not self._states_are_whole():
+        if checkpoint is None or self.optimizer is None or not self._states_are_whole():
             super()._load_optimizer_and_scheduler(checkpoint)
             return
         checkpoints.load_optimizer(self.optimizer, Path(checkpoint))

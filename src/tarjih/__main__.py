@@ -1,0 +1,7 @@
+"""`python -m tarjih` is `tarjih`."""
+
+from __future__ import annotations
+
+from tarjih.cli.app import main
+
+main()

@@ -1,0 +1,25 @@
+"""Options of the form NAME=VALUE."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tarjih.errors import SettingsError
+
+
+def read_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """`["complaint=Question"]` -> `{"complaint": "Question"}`; the last `=` divides.
+
+    Raises:
+        SettingsError: when a text has no `=` or nothing on one side of it.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.rpartition("=")
+        if not separator or not name.strip() or not value.strip():
+            raise SettingsError(
+                f"{option} {text!r} is not of the form NAME=VALUE",
+                remedy=f"write for example {option} complaint=Question",
+            )
+        pairs[name.strip()] = value.strip()
+    return pairs
