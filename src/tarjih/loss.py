@@ -96,6 +96,9 @@ def weighted_and_token_losses(
         nats, without gradient: what curves and held-out scores are made of.
     """
     _check(hidden, head_weight, targets, weights, bias)
+    if not torch.is_grad_enabled():  # a trainable head would cost a gradient that nobody wants
+        hidden, head_weight, weights = hidden.detach(), head_weight.detach(), weights.detach()
+        bias = None if bias is None else bias.detach()
     loss, losses = _TiledLoss.apply(  # type: ignore[no-untyped-call]
         hidden, head_weight, targets, weights, bias, tile_bytes
     )
@@ -122,15 +125,17 @@ class _TiledLoss(torch.autograd.Function):
         bias_gradient = _zeros(bias, accumulate) if bias is not None and wants_bias else None
         for rows in _tiles(len(hidden), len(head_weight), tile_bytes):
             logits = _tile_logits(hidden[rows], head_weight, bias)
-            normaliser = torch.logsumexp(logits, dim=-1)
-            losses[rows] = normaliser - _at_targets(logits, targets[rows])
+            # One pass of exp over the tile, in place, serves the loss and the gradient.
+            logits.sub_(logits.amax(dim=-1, keepdim=True))
+            at_targets = logits.gather(1, targets[rows].unsqueeze(1)).squeeze(1)
+            sums = logits.exp_().sum(dim=-1)
+            losses[rows] = sums.log() - at_targets
             if hidden_gradient is None and head_gradient is None and bias_gradient is None:
                 continue
-            # d loss_i / d logits_i = w_i * (softmax(logits_i) - onehot(target_i)), in place.
-            slope = logits.sub_(normaliser.unsqueeze(1)).exp_()
+            # d loss_i / d logits_i = w_i * (softmax(logits_i) - onehot(target_i)).
+            slope = logits.mul_((weights_[rows] / sums).unsqueeze(1))
             index = torch.arange(len(slope), device=slope.device)
-            slope[index, targets[rows]] -= 1.0
-            slope.mul_(weights_[rows].unsqueeze(1))
+            slope[index, targets[rows]] -= weights_[rows]
             if bias_gradient is not None:
                 bias_gradient += slope.sum(0)
             slope = slope.to(hidden.dtype)
@@ -183,10 +188,6 @@ def _tiles(rows: int, vocabulary: int, tile_bytes: int) -> list[slice]:
 def _tile_logits(hidden: Tensor, head_weight: Tensor, bias: Tensor | None) -> Tensor:
     logits = torch.mm(hidden, head_weight.to(hidden.dtype).T).to(_at_least_float32(hidden))
     return logits if bias is None else logits.add_(bias)
-
-
-def _at_targets(logits: Tensor, targets: Tensor) -> Tensor:
-    return logits.gather(1, targets.unsqueeze(1)).squeeze(1)
 
 
 def _check(

@@ -29,6 +29,7 @@ PRESETS: dict[str, tuple[float, float, float]] = {
 SHUFFLED = "shuffled"
 _FLAT_RATIO = 1.1
 _HISTOGRAM_BINS = 24
+_NARROWEST = 1e-3
 
 
 class Weighting(Settings):
@@ -102,7 +103,10 @@ def severity_weights(
     Raises:
         SettingsError: when no supervised token would have any weight.
     """
-    weights: Floats = probabilities @ np.array(weighting.settings)
+    # Rows may sum to 1 only to three decimals; that must not weigh them.
+    weights: Floats = (probabilities @ np.array(weighting.settings)) / probabilities.sum(axis=1)
+    if weighting.is_uniform:
+        weights = np.full(len(probabilities), weighting.alpha)
     if weighting.shuffled:
         weights = np.random.default_rng(seed).permutation(weights)
     total = float(weights @ tokens)
@@ -148,7 +152,10 @@ def weight_spread(weights: Floats, consultations: Sequence[Consultation]) -> Wei
     p05, median, p95 = np.quantile(weights, [0.05, 0.5, 0.95])
     severities = np.array([str(consultation.severity) for consultation in consultations])
     of_severity = {str(severity): weights[severities == str(severity)] for severity in SEVERITIES}
-    counts, edges = np.histogram(weights, bins=_HISTOGRAM_BINS)
+    lowest, highest = float(weights.min()), float(weights.max())
+    if highest - lowest < _NARROWEST:  # bins cannot be narrower than numbers can be
+        lowest, highest = lowest - _NARROWEST, highest + _NARROWEST
+    counts, edges = np.histogram(weights, bins=_HISTOGRAM_BINS, range=(lowest, highest))
     return WeightSpread(
         examples=len(weights),
         mean=float(weights.mean()),

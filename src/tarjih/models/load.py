@@ -29,7 +29,8 @@ class ModelSettings(Settings):
 
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto",
-        description="number format; auto: bfloat16 on a GPU that has it, else float32",
+        description="number format of the model; auto: bfloat16 where the GPU or CPU has it, else "
+        "float32",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where the model runs; auto: a GPU where there is one"
@@ -172,7 +173,12 @@ def _device(settings: ModelSettings) -> torch.device:
 def _precision(settings: ModelSettings, device: torch.device) -> torch.dtype:
     if settings.precision != "auto":
         return _PRECISIONS[settings.precision]
-    fits = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    if device.type == "cuda":
+        fits = torch.cuda.is_bf16_supported()
+    else:
+        # Only where the processor multiplies bfloat16 itself; elsewhere it is slower than float32.
+        capabilities = torch.cpu.get_capabilities()
+        fits = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
     return torch.bfloat16 if fits else torch.float32
 
 
