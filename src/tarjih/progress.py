@@ -24,3 +24,15 @@ class Reporter:
 
 
 SILENT = Reporter()
+
+
+def from_totals(advance: Advance) -> Advance:
+    """A callback for work that tells how much is done in all; a stage wants how much more."""
+    told = 0
+
+    def progress(done: int) -> None:
+        nonlocal told
+        advance(done - told)
+        told = done
+
+    return progress

@@ -60,6 +60,7 @@ def prepare(
     """
     from tarjih.data.prepare import prepare as prepare_data
     from tarjih.data.summary import PrepareSettings
+    from tarjih.progress import from_totals
     from tarjih.settings import make_settings
 
     settings = make_settings(
@@ -82,21 +83,9 @@ def prepare(
             columns=read_pairs("--column", column or []),
             encoding=encoding,
             overwrite=overwrite,
-            progress=_increments(advance),
+            progress=from_totals(advance),
         )
     _show(summary, folder)
-
-
-def _increments(advance: Any) -> Any:
-    """The stage tells how many rows it has read so far; a bar wants how many more."""
-    told = 0
-
-    def progress(rows: int) -> None:
-        nonlocal told
-        advance(rows - told)
-        told = rows
-
-    return progress
 
 
 def _show(summary: Any, folder: Path) -> None:

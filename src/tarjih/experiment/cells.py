@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tarjih.experiment.inputs import Inputs
 from tarjih.files import read_json, sha256_of, write_json, write_json_lines
 from tarjih.generation.generate import generate
 from tarjih.generation.source import AnswerSource, base_model, finished_run
-from tarjih.progress import Reporter
+from tarjih.progress import Reporter, from_totals
 from tarjih.records import ResultRecord, TrainingSummary, WeightSpread
 from tarjih.signature import versions
 from tarjih.training.train import TrainingJob, train
@@ -125,7 +124,8 @@ def _run(
     answers = folder / "answers.jsonl"
     generations = generate(source, inputs.test, answers, config.generation, reporter)
     with reporter.stage("scoring", len(generations)) as advance:
-        measurements = measure(generations, config.evaluation, _increments(advance))
+        told = from_totals(advance)
+        measurements = measure(generations, config.evaluation, lambda done, _: told(done))
     write_json_lines(folder / "scores.jsonl", measurements.rows())
     return ResultRecord(
         model=cell.model,
@@ -139,18 +139,6 @@ def _run(
         answers_file=str(cell.folder() / "answers.jsonl"),
         signature=signature,
     )
-
-
-def _increments(advance: Callable[[int], None]) -> Callable[[int, int], None]:
-    """Evaluation tells how many are done in all; a progress bar wants how many more."""
-    told = 0
-
-    def progress(done: int, _total: int) -> None:
-        nonlocal told
-        advance(done - told)
-        told = done
-
-    return progress
 
 
 def _signature(cell: Cell, config: ExperimentConfig, inputs: Inputs) -> dict[str, Any]:

@@ -1,0 +1,3 @@
+from tiny_models import tiny_folder, tiny_model
+
+__all__ = ["tiny_folder", "tiny_model"]
