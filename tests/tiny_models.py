@@ -65,15 +65,13 @@ def make_tokenizer(*, one_special: bool = False) -> Any:
         ),
     )
     if one_special:
-        return _FROM_OBJECT(
-            tokenizer_object=bpe, bos_token="<eos>", eos_token="<eos>", pad_token="<eos>"
-        )
+        names = dict.fromkeys(("bos_token", "eos_token", "pad_token"), "<eos>")
+        return _FROM_OBJECT(tokenizer_object=bpe, **names)
     bpe.post_processor = processors.TemplateProcessing(
         single="<bos> $A", special_tokens=[("<bos>", bpe.token_to_id("<bos>"))]
     )
-    return _FROM_OBJECT(
-        tokenizer_object=bpe, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
-    )
+    names = {f"{name}_token": f"<{name}>" for name in ("bos", "eos", "pad")}
+    return _FROM_OBJECT(tokenizer_object=bpe, **names)
 
 
 def make_model(architecture: str, tokenizer: Any) -> Any:
@@ -105,8 +103,9 @@ def make_model(architecture: str, tokenizer: Any) -> Any:
                 )
                 model: Any = Gemma3ForCausalLM(config)
             case "gpt2":
+                no_dropout = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), 0.0)
                 model = GPT2LMHeadModel(
-                    GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=256, **ids)
+                    GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=256, **ids, **no_dropout)
                 )
             case "qwen2":
                 model = Qwen2ForCausalLM(Qwen2Config(**usual))
@@ -161,3 +160,11 @@ def make_consultations(count: int) -> list[Consultation]:
             )
         )
     return made
+
+
+def move_adapters(model: torch.nn.Module) -> None:
+    """Change every trainable parameter, as training would: adapters begin as nothing."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)

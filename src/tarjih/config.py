@@ -18,6 +18,7 @@ from tarjih.training.settings import TrainingSettings
 from tarjih.weighting import NamedWeighting
 
 BASE = "base"
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what NumPy's global generator takes
 _FORBIDDEN_IN_NAMES = set('/\\:*?"<>|') | {"\0"}
 
 
@@ -38,7 +39,7 @@ class RunConfig(Settings):
     weighting: NamedWeighting = Field(
         description="uniform, mild, balanced, strong, shuffled, or alpha/beta/gamma"
     )
-    seed: int = Field(default=1, ge=0, description="of adapters, batches and shuffled weights")
+    seed: Seed = Field(default=1, description="of adapters, batches and shuffled weights")
     prompt: PromptSettings = Field(default_factory=PromptSettings, description="the prompt")
     loading: ModelSettings = Field(
         default_factory=ModelSettings, description="how the model is loaded"
@@ -101,6 +102,8 @@ def _conditions_from(value: object) -> object:
         return value
     conditions: dict[object, object] = {}
     for entry in value:
+        if not isinstance(entry, str | dict):
+            raise ValueError(f"a condition is a name or `name: weighting`, not {entry!r}")
         named = entry if isinstance(entry, dict) else {entry: entry}
         for name, weighting in named.items():
             if name in conditions:
@@ -142,7 +145,7 @@ class ExperimentConfig(Settings):
         description="list of base (no fine-tuning), uniform, mild, balanced, strong, shuffled, "
         "and of `name: {alpha: .., beta: .., gamma: .., normalise: ..}`"
     )
-    seeds: list[int] = Field(
+    seeds: list[Seed] = Field(
         default=[1], min_length=1, description="each trained condition is run once for each"
     )
     prompt: PromptSettings = Field(default_factory=PromptSettings, description="the prompt")

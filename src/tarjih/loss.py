@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 # One tile of float32 logits: large enough that reading the head once more per tile costs little
 # (measured with 8 to 256 MiB on 2 cores: from 128 MiB on, no slower than the naive equation).
@@ -70,7 +71,8 @@ def severity_weighted_cross_entropy(
         differentiable zero. Gradients reach hidden, head_weight, bias and weights.
 
     Raises:
-        ValueError: when the shapes do not fit, or a target lies outside [0, V).
+        ValueError: when the shapes do not fit, the targets are not int64, or one lies outside
+            [0, V).
     """
     loss, _ = weighted_and_token_losses(
         hidden, head_weight, targets, weights, bias=bias, tile_bytes=tile_bytes
@@ -150,6 +152,7 @@ class _TiledLoss(torch.autograd.Function):
         return torch.dot(weights_, losses), losses
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, head_gradient, bias_gradient, losses = ctx.saved_tensors
         head_dtype, bias_dtype, weights_dtype = ctx.dtypes
@@ -205,6 +208,8 @@ def _check(
         )
     if bias is not None and bias.shape != head_weight.shape[:1]:
         raise ValueError(f"bias must be ({len(head_weight)},), not {tuple(bias.shape)}")
+    if targets.dtype != torch.int64:
+        raise ValueError(f"targets must be int64, not {targets.dtype}")
     if count and not (int(targets.min()) >= 0 and int(targets.max()) < len(head_weight)):
         raise ValueError(
             f"targets must lie in [0, {len(head_weight)}); pass only supervised tokens, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -16,7 +16,23 @@ from tarjih.errors import SettingsError
 class Settings(BaseModel):
     """Settings refuse unknown keys, cannot change once made, and document every field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML libraries take the last in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is there twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 S = TypeVar("S", bound=Settings)
@@ -34,7 +50,7 @@ def load_settings(kind: type[S], file: Path, overrides: Sequence[str] = ()) -> S
         SettingsError: naming every fault at once.
     """
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+        raw = _Loader(file.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise SettingsError(
             "there is no such settings file", file=file, remedy="check the path"
@@ -45,7 +61,7 @@ def load_settings(kind: type[S], file: Path, overrides: Sequence[str] = ()) -> S
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"this is not YAML: {error}", file=file, remedy="mend the file where it says"
+            f"this is not valid YAML: {error}", file=file, remedy="mend the file where it says"
         ) from None
     if raw is None:
         raw = {}
@@ -117,8 +133,8 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
 
 
 def _explain(kind: type[BaseModel], fault: dict[str, Any]) -> str:
-    # Pydantic puts the branch of a union into the location; those parts are no keys of ours.
-    keys = [str(part) for part in fault["loc"]]
+    # Pydantic marks in the location that a mapping's key is at fault; that part is no key of ours.
+    keys = [str(part) for part in fault["loc"] if part != "[key]"]
     name = ".".join(keys)
     if fault["type"] == "extra_forbidden":
         return f"{name}: there is no such key{_suggestion(kind, keys)}"

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -25,7 +26,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tarjih.errors import TarjihError
+from tarjih.errors import BadInputError, TarjihError
 from tarjih.progress import Advance, Reporter
 
 P = ParamSpec("P")
@@ -35,6 +36,18 @@ out = Console()
 err = Console(stderr=True)
 _SECONDS_BETWEEN_LINES = 30.0
 _INTERRUPTED = 130
+_WRONG_PATHS = (
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
+
+def say_written(path: Path) -> None:
+    """Say where the result is, on one line that can be copied."""
+    out.print(f"Written to {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 class ConsoleReporter(Reporter):
@@ -98,8 +111,15 @@ class _LineProgress:
         estimate = ""
         if self._total and self._done:
             seconds = (now - self._started) / self._done * (self._total - self._done)
-            estimate = f" of {self._total}, about {seconds / 60:.1f} minutes left"
+            estimate = f" of {self._total}, {_about(seconds)} left"
         err.print(f"{self._name}: {self._done}{estimate}", highlight=False)
+
+
+def _about(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    return "about a minute" if minutes == 1 else f"about {minutes} minutes"
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
@@ -120,16 +140,12 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:
             if os.environ.get("TARJIH_TRACEBACK"):
                 raise
-            raise _ended(_explain(error), 1) from None
+            code = BadInputError.exit_code if isinstance(error, _WRONG_PATHS) else 1
+            raise _ended(_explain(error), code) from None
         except Exception as error:
             if os.environ.get("TARJIH_TRACEBACK"):
                 raise
-            raise _ended(
-                f"this should not have happened ({type(error).__name__}: {error})\n"
-                "What to do: run it again with TARJIH_TRACEBACK=1 and report what it prints; "
-                "leave out what patients wrote",
-                1,
-            ) from None
+            raise _ended(_unexpected(error), 1) from None
 
     return wrapped
 
@@ -137,6 +153,19 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
 def _ended(message: str, code: int) -> typer.Exit:
     err.print(f"[red]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
     return typer.Exit(code)
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (
+            "there is not enough memory\nWhat to do: lower batch_size or max_tokens, or set "
+            "training.gradient_checkpointing=true; what was finished before is intact"
+        )
+    return (
+        f"this should not have happened ({type(error).__name__}: {error})\n"
+        "What to do: run it again with TARJIH_TRACEBACK=1 and report what it prints; "
+        "leave out what patients wrote"
+    )
 
 
 def _explain(error: OSError) -> str:

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tarjih.cli.console import command, out
+from tarjih.cli.console import ConsoleReporter, command, out, say_written
+from tarjih.cli.outputs import check_output_file
+from tarjih.progress import from_totals
 
 _ROWS = {
     "examples": ("examples", ",d"),
@@ -42,11 +44,16 @@ def evaluate(
     from tarjih.settings import settings_from_overrides
 
     chosen = settings_from_overrides(EvaluationSettings, settings or [])
-    scores = score(read_generations(file), chosen)
+    if scores_file is not None:
+        check_output_file(scores_file, file)
+    generations = read_generations(file)
+    with ConsoleReporter().stage("comparing answers", len(generations)) as advance:
+        reached = from_totals(advance)
+        scores = score(generations, chosen, lambda done, _: reached(done))
     _show(scores)
     if scores_file is not None:
         write_json(scores_file, scores.model_dump(mode="json"))
-        out.print(f"Written to {scores_file}", markup=False)
+        say_written(scores_file)
 
 
 def _show(scores: Any) -> None:

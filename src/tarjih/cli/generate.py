@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tarjih.cli.console import ConsoleReporter, command, out
+from tarjih.cli.console import ConsoleReporter, command, out, say_written
+from tarjih.cli.outputs import check_output_file, naming
 from tarjih.cli.pairs import read_pairs
 
 
@@ -34,10 +35,12 @@ def generate(
     from tarjih.settings import settings_from_overrides
 
     chosen = settings_from_overrides(GenerationSettings, settings or [])
+    check_output_file(file, data)
     consultations = read_consultations(
         data, columns=read_pairs("--column", column or []), encoding=encoding
     )
-    generations = answer(open_source(run), consultations, file, chosen, ConsoleReporter())
+    with naming(data):
+        generations = answer(open_source(run), consultations, file, chosen, ConsoleReporter())
     stopped = sum(generation.stopped for generation in generations)
     out.print(f"{len(generations):,} answers, {stopped:,} of which ended by themselves")
-    out.print(f"Written to {file}", markup=False)
+    say_written(file)

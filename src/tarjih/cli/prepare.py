@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
-from tarjih.cli.console import ConsoleReporter, command, out
+from tarjih.cli.console import ConsoleReporter, command, out, say_written
 from tarjih.cli.pairs import read_pairs
 
 
@@ -55,8 +57,7 @@ def prepare(
 ) -> None:
     """Clean consultations, mask contacts, and split them without leaks.
 
-    Writes train.parquet, validation.parquet and test.parquet, rejects.jsonl with a reason for each
-    row that was left out, and summary.json.
+    Writes a Parquet file for each split, rejects.jsonl (why rows were left out) and summary.json.
     """
     from tarjih.data.prepare import prepare as prepare_data
     from tarjih.data.summary import PrepareSettings
@@ -91,27 +92,40 @@ def prepare(
 def _show(summary: Any, folder: Path) -> None:
     for source in summary.sources:
         found = ", ".join(f"{ours} = {theirs}" for ours, theirs in source.columns.items())
-        out.print(f"{source.name}: {source.rows:,} rows; columns {found}", markup=False)
-    table = Table("split", "rows", "labelled", "with estimated severity")
+        out.print(f"{source.name}: {source.rows:,} rows", markup=False, soft_wrap=True)
+        out.print(Padding(Text(f"columns: {found}"), (0, 0, 0, 2)))
+    out.print(_table(summary))
+    out.print(f"Left out: {sum(summary.rejected.values()):,} rows")
+    for reason, count in summary.rejected.items():
+        out.print(f"  {reason}: {count:,}", markup=False)
+    if summary.rows_not_drawn:
+        out.print(f"Not drawn (--max-rows): {summary.rows_not_drawn:,} rows")
+    out.print(f"Near-duplicates kept in one split: {summary.near_duplicate_rows:,} rows")
+    out.print(f"Contacts masked: {summary.masked_rows:,} rows")
+    if summary.reused:
+        out.print("All of this was there already; nothing was done.")
+    say_written(folder)
+
+
+def _table(summary: Any) -> Table:
+    """A row for each split, and in it a line for people's labels and one for estimates."""
+    from tarjih.records import SEVERITIES
+
+    table = Table("split")
+    table.add_column("rows", justify="right")
+    table.add_column("severity")
+    for severity in SEVERITIES:
+        table.add_column(severity.replace("_", "-"), justify="right")
     for name, split in summary.splits.items():
+        kinds = {"labelled": split.labelled_severity, "estimated": split.estimated_severity}
+        shown = {kind: counts for kind, counts in kinds.items() if counts} or {"none": {}}
         table.add_row(
             name,
             f"{split.rows:,}",
-            _counts(split.labelled_severity),
-            _counts(split.estimated_severity),
+            "\n".join(shown),
+            *(
+                "\n".join(f"{counts.get(str(severity), 0):,}" for counts in shown.values())
+                for severity in SEVERITIES
+            ),
         )
-    out.print(table)
-    left_out = sum(summary.rejected.values())
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in summary.rejected.items())
-    out.print(f"Left out: {left_out:,} rows" + (f" ({reasons})" if reasons else ""), markup=False)
-    out.print(
-        f"Near-duplicates kept together: {summary.near_duplicate_rows:,} rows; "
-        f"contacts masked in {summary.masked_rows:,} rows"
-    )
-    if summary.reused:
-        out.print("All of this was there already; nothing was done.")
-    out.print(f"Written to {folder}", markup=False)
-
-
-def _counts(by_severity: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name}" for name, count in by_severity.items()) or "none"
+    return table

@@ -31,7 +31,9 @@ def run(
     chosen = load_settings(ExperimentConfig, config, overrides or [])
     reporter = ConsoleReporter()
     cells = plan_cells(chosen)
-    reporter.note(f"{chosen.name}: {len(cells)} cells: " + "; ".join(str(cell) for cell in cells))
+    reporter.note(f"{chosen.name}: {len(cells)} cells")
+    for cell in cells:
+        reporter.note(f"  {cell}")
     results = run_experiment(chosen, folder, reporter)
     page = write_report(results, folder)
     print_results(results, out)

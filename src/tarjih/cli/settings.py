@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from tarjih.cli.console import command, out
@@ -29,9 +29,17 @@ def settings(
     from tarjih.config import ExperimentConfig, RunConfig
     from tarjih.settings import describe_settings
 
-    table = Table("key", "default", "meaning")
     for key, default, meaning in describe_settings(
         ExperimentConfig if kind is Kind.EXPERIMENT else RunConfig
     ):
-        table.add_row(Text(key), Text(default), Text(meaning))
-    out.print(table)
+        line = Text(key, "bold")
+        if default:
+            line.append(f": {_as_yaml(default)}", "not bold")
+        out.print(line, soft_wrap=True)
+        out.print(Padding(Text(meaning), (0, 0, 0, 4)))
+
+
+def _as_yaml(default: str) -> str:
+    """A default as a settings file has it, on one line."""
+    words = {"None": "null", "True": "true", "False": "false"}
+    return words.get(default, default.replace("\n", "\\n"))

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from tarjih.cli.console import command, out
+from tarjih.cli.console import ConsoleReporter, command, out, say_written
+from tarjih.cli.outputs import check_output_file, naming
 from tarjih.cli.pairs import read_pairs
 
 app = typer.Typer(
@@ -43,23 +44,24 @@ def fit(
     from tarjih.settings import settings_from_overrides
     from tarjih.severity.annotate import fit_annotator
     from tarjih.severity.annotator import annotator_class, check_annotator_folder
-    from tarjih.severity.linear import LinearSettings
 
-    annotator_class(kind)
+    settings_class = annotator_class(kind).settings_class
     check_annotator_folder(model)
-    chosen = settings_from_overrides(LinearSettings, settings or [])
+    chosen = settings_from_overrides(settings_class, settings or [])
     consultations = read_consultations(
         labelled,
         columns=read_pairs("--column", column or []),
         encoding=encoding,
         require_severity=True,
     )
-    annotator = fit_annotator(consultations, chosen)
+    ConsoleReporter().note(f"fitting on {len(consultations):,} labelled complaints")
+    with naming(labelled):
+        annotator = fit_annotator(consultations, chosen)
     annotator.save(model)
     if annotator.measures is not None:
-        out.print(f"Out of fold, on the {annotator.measures.rows:,} labelled complaints:")
+        out.print("Each complaint was scored by a model that was fitted without it:")
         _show(annotator.measures)
-    out.print(f"Written to {model}", markup=False)
+    say_written(model)
 
 
 @app.command("score")
@@ -74,9 +76,16 @@ def score(
     """Write every row again, in order, with severity, p_non_critical, p_neutral, p_critical."""
     from tarjih.severity.annotate import score_file
 
-    scored = score_file(
-        model, data, file, columns=read_pairs("--column", column or []), encoding=encoding
-    )
+    check_output_file(file, data)
+    with ConsoleReporter().stage("scoring complaints") as advance:
+        scored = score_file(
+            model,
+            data,
+            file,
+            columns=read_pairs("--column", column or []),
+            encoding=encoding,
+            progress=advance,
+        )
     counts = ", ".join(f"{count:,} {name}" for name, count in scored.rows_by_severity.items())
     out.print(f"{scored.rows:,} rows: {counts}")
     if scored.out_of_fold_rows:
@@ -84,7 +93,7 @@ def score(
             f"{scored.out_of_fold_rows:,} of them the annotator was fitted on; they carry the "
             "probabilities of a fold that did not see them"
         )
-    out.print(f"Written to {scored.file}", markup=False)
+    say_written(scored.file)
 
 
 @app.command("evaluate")
@@ -120,7 +129,9 @@ def _show(measures: Any) -> None:
         ("under-triage rate", measures.under_triage_rate),
     ):
         out.print(f"{name:<27} {'not defined' if value is None else f'{value:.4f}'}")
-    table = Table("label \\ called", *SEVERITIES, title="Confusion matrix")
+    table = Table("labelled")
+    for severity in SEVERITIES:
+        table.add_column(f"called {severity.replace('_', '-')}", justify="right")
     for severity, row in zip(SEVERITIES, measures.confusion_matrix, strict=True):
-        table.add_row(severity, *(f"{count:,}" for count in row))
+        table.add_row(severity.replace("_", "-"), *(f"{count:,}" for count in row))
     out.print(table)

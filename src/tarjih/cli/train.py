@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
-from tarjih.cli.console import ConsoleReporter, command, out
+from tarjih.cli.console import ConsoleReporter, command, out, say_written
+from tarjih.cli.outputs import naming
+from tarjih.errors import DataError
+from tarjih.records import Consultation
 
 
 @command
@@ -19,28 +22,23 @@ def train(
 ) -> None:
     """Fine-tune a model with the severity-weighted loss; rerunning goes on where it stopped."""
     from tarjih.config import RunConfig
-    from tarjih.data.read import read_consultations
     from tarjih.settings import load_settings
     from tarjih.training.train import TrainingJob
     from tarjih.training.train import train as fine_tune
 
     chosen = load_settings(RunConfig, config, overrides or [])
-    weighted = not chosen.weighting.is_uniform
     job = TrainingJob(
         model=chosen.model,
-        train=read_consultations(
-            chosen.train, require_response=True, require_probabilities=weighted
-        ),
-        validation=read_consultations(chosen.validation, require_response=True)
-        if chosen.validation is not None
-        else [],
+        train=_read(chosen.train, probabilities=not chosen.weighting.is_uniform),
+        validation=_read(chosen.validation) if chosen.validation is not None else [],
         weighting=chosen.weighting,
         seed=chosen.seed,
         prompt=chosen.prompt,
         model_settings=chosen.loading,
         training=chosen.training,
     )
-    run = fine_tune(job, chosen.out, ConsoleReporter())
+    with naming(chosen.train):
+        run = fine_tune(job, chosen.out, ConsoleReporter())
     curve = [point for point in run.training.history if point.validation_loss is not None]
     out.print(
         f"{run.training.steps} steps on {run.training.examples:,} examples "
@@ -52,4 +50,22 @@ def train(
             f"validation loss {curve[0].validation_loss:.3f} -> {curve[-1].validation_loss:.3f} "
             "nats a token"
         )
-    out.print(f"Written to {run.folder}", markup=False)
+    say_written(run.folder)
+
+
+def _read(file: Path, *, probabilities: bool = False) -> list[Consultation]:
+    from tarjih.data.read import read_consultations
+
+    try:
+        return read_consultations(file, require_response=True, require_probabilities=probabilities)
+    except DataError as error:
+        if "--" not in error.remedy:
+            raise
+        # The remedy names options that reading has in other commands.
+        raise DataError(
+            error.what,
+            file=error.file,
+            row=error.row,
+            column=error.column,
+            remedy="read it with tarjih prepare first, which can be told columns and encodings",
+        ) from None

@@ -202,7 +202,7 @@ def _check_faults(accepted: Accepted, settings: PrepareSettings) -> None:
     kinds = {fault.kind for _, _, fault in accepted.faults}
     remedies = [remedy for kind, remedy in REMEDIES.items() if kind in kinds]
     if FaultKind.UNKNOWN_SEVERITY in kinds:
-        remedies.append("say what a label means in the setting `labels`")
+        remedies.append("say what a label means with --label LABEL=critical")
     shown = "" if count <= len(lines) else f"; the first {len(lines)} are"
     raise DataError(
         f"{count} row{'s have' if count > 1 else ' has'} values that cannot be used{shown}\n"

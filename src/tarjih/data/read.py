@@ -299,7 +299,7 @@ def _check_columns(where: ColumnMap, file: str, severity: bool, probabilities: b
         raise DataError(
             "the file has no severity probabilities",
             file=file,
-            remedy="estimate them first with `tarjih annotate`",
+            remedy="estimate them first: tarjih severity fit, then tarjih severity score",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from tarjih.experiment.inputs import Inputs
 from tarjih.files import read_json, sha256_of, write_json, write_json_lines
 from tarjih.generation.generate import generate
 from tarjih.generation.source import AnswerSource, base_model, finished_run
+from tarjih.models.packaged import PREFIX, resolve_model
 from tarjih.progress import Reporter, from_totals
 from tarjih.records import ResultRecord, TrainingSummary, WeightSpread
-from tarjih.signature import versions
+from tarjih.signature import hash_of_model_folder, versions
 from tarjih.training.train import TrainingJob, train
 from tarjih.weighting import Weighting
+
+# What a finished cell must agree in to be taken over; versions may differ. The folder has the seed.
+_DECISIVE = ("model", "model_hash", "settings_hash", "data_hash")
+_LONGEST_NAME = 60  # characters of a model's path that its folder's name keeps
 
 
 @dataclass(frozen=True)
@@ -33,15 +39,22 @@ class Cell:
     seed: int
 
     def folder(self) -> Path:
-        """Where the cell's files go, relative to the results folder."""
-        model = re.sub(r"[^\w.-]+", "_", self.model).strip("_.")
-        if self.weighting is None:
-            return Path("cells") / model / self.condition
-        return Path("cells") / model / self.condition / f"seed-{self.seed}"
+        """Where the cell's files go, relative to the results folder; no two cells share it."""
+        folder = Path("cells") / _folder_name(self.model) / self.condition
+        return folder if self.weighting is None else folder / f"seed-{self.seed}"
 
     def __str__(self) -> str:
         seed = "" if self.weighting is None else f", seed {self.seed}"
         return f"{self.model}, {self.condition}{seed}"
+
+
+def _folder_name(model: str) -> str:
+    """A model's name as that of a folder; one that has to change gets a hash: a/b is not a_b."""
+    name = re.sub(r"[^\w.-]+", "_", model).strip("_.")
+    packaged = model.startswith(PREFIX)
+    if packaged or (name == model and not name.startswith("packaged_")):
+        return name
+    return f"{name[-_LONGEST_NAME:]}-{sha256_of(model)[:8]}".lstrip("_.-")
 
 
 def plan_cells(config: ExperimentConfig) -> list[Cell]:
@@ -58,8 +71,9 @@ def run_cell(
     cell: Cell, config: ExperimentConfig, inputs: Inputs, out: Path, reporter: Reporter
 ) -> ResultRecord:
     """Run a cell. One that fails gives a record that says why; the experiment goes on."""
-    signature = _signature(cell, config, inputs)
+    signature: dict[str, Any] = {}
     try:
+        signature = _signature(cell, config, inputs)
         record = _run(cell, config, inputs, out, reporter, signature)
     except Exception as error:
         record = ResultRecord(
@@ -83,10 +97,10 @@ def finished_record(
         return None
     try:
         record = ResultRecord.model_validate(read_json(file))
+        wanted = _signature(cell, config, inputs)
     except (TarjihError, ValidationError):
         return None
-    wanted = _signature(cell, config, inputs)
-    same = all(record.signature.get(key) == wanted[key] for key in ("settings_hash", "data_hash"))
+    same = all(record.signature.get(key) == wanted[key] for key in _DECISIVE)
     return record if same and record.status == "done" else None
 
 
@@ -118,6 +132,7 @@ def _run(
             model_settings=config.loading,
             training=config.training,
         )
+        _remove_other_attempt(folder / "run", job)
         run = train(job, folder / "run", reporter)
         source, training, weights = finished_run(run.folder), run.training, run.weights
         run_folder = str(cell.folder() / "run")
@@ -141,6 +156,13 @@ def _run(
     )
 
 
+def _remove_other_attempt(run: Path, job: TrainingJob) -> None:
+    """A model that was broken and is mended makes another plan; what it began is of no use."""
+    plan = run / "plan.json"
+    if plan.is_file() and not (run / "run.json").is_file() and read_json(plan) != job.plan():
+        shutil.rmtree(run)
+
+
 def _signature(cell: Cell, config: ExperimentConfig, inputs: Inputs) -> dict[str, Any]:
     settings = {
         "weighting": None if cell.weighting is None else cell.weighting.model_dump(mode="json"),
@@ -150,8 +172,10 @@ def _signature(cell: Cell, config: ExperimentConfig, inputs: Inputs) -> dict[str
         "generation": config.generation.model_dump(mode="json"),
         "evaluation": config.evaluation.model_dump(mode="json"),
     }
+    base = resolve_model(cell.model)
     return {
         "model": cell.model,
+        "model_hash": hash_of_model_folder(base) if isinstance(base, Path) else None,
         "condition": cell.condition,
         "seed": cell.seed,
         "weighting": settings["weighting"],

@@ -11,13 +11,22 @@ import numpy as np
 
 from tarjih.config import ExperimentConfig
 from tarjih.data.prepare import load_split, prepare
-from tarjih.errors import DataError
+from tarjih.data.summary import PrepareSummary
+from tarjih.errors import DataError, FolderError
 from tarjih.progress import Reporter
 from tarjih.records import Consultation
 from tarjih.severity.annotate import fit_annotator, score_consultations
 from tarjih.severity.annotator import MANIFEST, Annotator, load_annotator
 from tarjih.severity.measures import measure
 from tarjih.signature import hash_of_consultations
+
+# Remedies name options of `tarjih prepare`; an experiment has keys in their place.
+_KEY_OF_OPTION = {
+    "--column ": "data.columns.",
+    "--encoding ": "data.encoding=",
+    "--label ": "data.prepare.labels.",
+    "--reject-bad-values": "data.prepare.reject_bad_values=true",
+}
 
 
 @dataclass(frozen=True)
@@ -48,13 +57,7 @@ def make_inputs(config: ExperimentConfig, out: Path, reporter: Reporter) -> Inpu
         DataError: when the data cannot be used, or has no labels to fit an annotator on.
     """
     reporter.note("preparing the consultations")
-    summary = prepare(
-        config.data.sources,
-        out / "data",
-        config.data.prepare,
-        columns=config.data.columns,
-        encoding=config.data.encoding,
-    )
+    summary = _prepare(config, out / "data")
     splits = {name: load_split(out / "data", name) for name in ("train", "validation", "test")}
     reporter.note(
         f"{summary.rows_kept} consultations kept of {summary.rows_read} "
@@ -72,12 +75,36 @@ def make_inputs(config: ExperimentConfig, out: Path, reporter: Reporter) -> Inpu
     )
 
 
+def _prepare(config: ExperimentConfig, folder: Path) -> PrepareSummary:
+    try:
+        return prepare(
+            config.data.sources,
+            folder,
+            config.data.prepare,
+            columns=config.data.columns,
+            encoding=config.data.encoding,
+        )
+    except FolderError:
+        raise FolderError(
+            "the data of this experiment were prepared from files that have changed since",
+            file=folder,
+            remedy="choose another folder with --out, or bring back the files as they were",
+        ) from None
+    except DataError as error:
+        remedy = error.remedy
+        for option, key in _KEY_OF_OPTION.items():
+            remedy = remedy.replace(option, key)
+        raise DataError(
+            error.what, file=error.file, row=error.row, column=error.column, remedy=remedy
+        ) from None
+
+
 def _annotate(
     config: ExperimentConfig, splits: dict[str, list[Consultation]], out: Path, reporter: Reporter
 ) -> dict[str, Any]:
     """Set the probabilities of all consultations; say how good the annotator is."""
     if config.severity.source == "data":
-        _require_probabilities(splits)
+        _require_probabilities(splits, config.data.sources)
         return {"source": "probabilities that the data brought"}
     annotator = _annotator(config, splits["train"], out, reporter)
     for name, consultations in splits.items():
@@ -115,13 +142,14 @@ def _annotator(
     return annotator
 
 
-def _require_probabilities(splits: dict[str, list[Consultation]]) -> None:
+def _require_probabilities(splits: dict[str, list[Consultation]], sources: Sequence[str]) -> None:
     for name, consultations in splits.items():
         missing = [c.id for c in consultations if c.probabilities is None]
         if missing:
             raise DataError(
                 f"{len(missing)} rows of the {name} split have no severity probabilities, "
                 f"{missing[0]} for one",
+                file=", ".join(sources),
                 remedy="set severity.source to fit or model, or annotate the data first",
             )
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tarjih.config import ExperimentConfig
-from tarjih.errors import FolderError
+from tarjih.errors import DataError, FolderError
+from tarjih.evaluation.bertscore import load_encoder
 from tarjih.experiment.cells import Cell, finished_record, plan_cells, run_cell
 from tarjih.experiment.inputs import Inputs, make_inputs
 from tarjih.files import read_json, sha256_of, write_json
 from tarjih.models.load import load_tokenizer
+from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.progress import SILENT, Reporter
 from tarjih.records import ExperimentResults, ResultRecord
 from tarjih.signature import versions
+from tarjih.training.examples import encode_consultations
 
 PLAN_FILE = "experiment.json"
 RESULTS_FILE = "results.json"
@@ -30,8 +34,9 @@ def run_experiment(
         BadInputError: when the data or a model cannot be used at all.
     """
     _claim_folder(config, out)
-    for model in config.models:
-        load_tokenizer(model, config.loading)  # a wrong name should not wait for its turn
+    # A wrong name or a response that is too long should not wait for its turn.
+    tokenizers = [load_tokenizer(model, config.loading) for model in config.models]
+    load_encoder(config.evaluation.bertscore)
     inputs = make_inputs(config, out, reporter)
     cells = plan_cells(config)
     records = {
@@ -39,6 +44,9 @@ def run_experiment(
         for cell in cells
         if (record := finished_record(cell, config, inputs, out)) is not None
     }
+    if any(cell.weighting is not None for cell in cells if cell not in records):
+        for tokenizer in tokenizers:
+            _check_lengths(PromptEncoder(tokenizer, config.prompt), config, inputs)
     with reporter.stage("experiment", len(cells)) as advance:
         advance(len(records))
         for cell in cells:
@@ -51,27 +59,59 @@ def run_experiment(
     return results
 
 
+def _check_lengths(encoder: PromptEncoder, config: ExperimentConfig, inputs: Inputs) -> None:
+    """Refuse responses that no training run of the experiment could take."""
+    try:
+        encode_consultations(
+            inputs.train,
+            encoder,
+            max_tokens=config.training.max_tokens,
+            long_responses=config.training.long_responses,
+        )
+    except DataError as error:
+        files = ", ".join(config.data.sources)
+        raise DataError(error.what, file=files, remedy=error.remedy) from None
+
+
 def _claim_folder(config: ExperimentConfig, out: Path) -> None:
     settings = config.model_dump(mode="json")
     plan = out / PLAN_FILE
     if plan.is_file():
-        earlier = read_json(plan)
-        different = sorted(
-            key for key in settings if key not in _EXTENSIBLE and earlier.get(key) != settings[key]
-        )
+        different = _differences(settings, read_json(plan))
         if different:
             raise FolderError(
                 f"this folder holds another experiment (different: {', '.join(different)})",
                 file=out,
                 remedy="choose another folder with --out, or remove this one",
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or any(map(_is_somebodys, out.iterdir()))):
         raise FolderError(
             "this folder is not empty and holds no experiment",
             file=out,
             remedy="choose another folder with --out",
         )
     write_json(plan, settings)
+
+
+def _differences(settings: dict[str, Any], earlier: Any) -> list[str]:
+    """What makes the earlier experiment another one; new conditions, models and seeds do not."""
+    if not isinstance(earlier, dict):
+        return [PLAN_FILE]
+    different = [
+        key for key in settings if key not in _EXTENSIBLE and earlier.get(key) != settings[key]
+    ]
+    before = earlier.get("conditions") or {}
+    different += [
+        f"conditions.{name}"
+        for name, weighting in settings["conditions"].items()
+        if name in before and before[name] != weighting
+    ]
+    return sorted(different)
+
+
+def _is_somebodys(path: Path) -> bool:
+    # A kill in the middle of the first write leaves nothing but its temporary file.
+    return not (path.name.startswith(f".{PLAN_FILE}.") and path.suffix == ".part")
 
 
 def _results(

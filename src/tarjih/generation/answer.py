@@ -74,13 +74,16 @@ def _generate(
             "top_p": settings.top_p,
             "top_k": 0,
         }
-    # A complete configuration of our own: a model folder may bring sampling settings with it.
+    # A model folder may bring settings of its own (repetition_penalty, num_beams); `generate` would
+    # take from there whatever ours leaves open, so the model's are replaced, not only overruled.
     config = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=settings.max_new_tokens,
         eos_token_id=end_id,
         pad_token_id=pad,
+        repetition_penalty=settings.repetition_penalty,
         **sampling,
     )
+    loaded.model.generation_config = config
     torch.manual_seed(seed)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

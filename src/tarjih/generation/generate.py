@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tarjih.errors import DataError
+from tarjih.errors import DataError, shorten
 from tarjih.files import sha256_of, write_json_lines
 from tarjih.generation.answer import Answer, answer_batch
 from tarjih.generation.settings import GenerationSettings
@@ -34,11 +35,12 @@ def generate(
     same command goes on from the last batch that was kept.
 
     Raises:
-        DataError: when there is nothing to answer.
+        DataError: when there is nothing to answer, or two complaints have the same id.
         ModelError: when the model cannot be used.
     """
     if not consultations:
         raise DataError("there is no complaint to answer", remedy="check the data file")
+    _refuse_repeated_ids(consultations)
     partial = _PartialAnswers(
         out.with_name(out.name + ".part"),
         sha256_of([source.identity(), settings.model_dump(), hash_of_consultations(consultations)]),
@@ -63,6 +65,16 @@ def generate(
     write_json_lines(out, (generation.to_json() for generation in generations))
     partial.remove()
     return generations
+
+
+def _refuse_repeated_ids(consultations: Sequence[Consultation]) -> None:
+    counts = Counter(consultation.id for consultation in consultations)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{len(repeated)} ids are there more than once, such as {shorten(repeated[0])}",
+            remedy="give every complaint an id of its own: answers are kept by id",
+        )
 
 
 def _answer(

@@ -21,4 +21,10 @@ class GenerationSettings(Settings):
     top_p: float = Field(
         default=1.0, gt=0, le=1, description="sample among the likeliest tokens of this mass"
     )
+    repetition_penalty: float = Field(
+        default=1.0,
+        ge=1,
+        description="tokens that were there already, in the prompt too, become this much less "
+        "likely (arXiv 1909.05858); 1: none",
+    )
     seed: int = Field(default=1, description="of the sampling; greedy answers do not depend on it")

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from tarjih.data.prompt import PromptSettings
 from tarjih.errors import DataError, ModelError
 from tarjih.files import read_json, sha256_of_file
@@ -58,7 +60,7 @@ def finished_run(folder: Path) -> AnswerSource:
     """The model that a training run made.
 
     Raises:
-        DataError: when the folder holds no finished run.
+        DataError: when the folder holds no finished run, or its run.json was damaged.
         ModelError: when its adapter is gone.
     """
     if not (folder / "run.json").is_file():
@@ -72,12 +74,19 @@ def finished_run(folder: Path) -> AnswerSource:
             "the adapter of this run is gone", file=folder / "adapter", remedy="train it again"
         )
     run = read_json(folder / "run.json")
-    return AnswerSource(
-        model=run["model"],
-        adapter=folder / "adapter",
-        prompt=PromptSettings.model_validate(run["prompt"]),
-        model_settings=ModelSettings.model_validate(run["model_settings"]),
-    )
+    try:
+        return AnswerSource(
+            model=str(run["model"]),
+            adapter=folder / "adapter",
+            prompt=PromptSettings.model_validate(run["prompt"]),
+            model_settings=ModelSettings.model_validate(run["model_settings"]),
+        )
+    except (KeyError, TypeError, ValidationError):
+        raise DataError(
+            "this is not the record of a training run, or it was damaged",
+            file=folder / "run.json",
+            remedy="remove the folder and train again",
+        ) from None
 
 
 def open_source(run_or_model: str) -> AnswerSource:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
+from safetensors import SafetensorError
 from torch import nn
 
 from tarjih.errors import ModelError
@@ -73,7 +74,7 @@ def load_causal_model(name: str, settings: ModelSettings) -> LoadedModel:
             dtype=_precision(settings, device),
             trust_remote_code=settings.trust_remote_code,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _cannot_load("model", name, error) from None
     refuse_unknown_logits(model)
     return LoadedModel(name=name, model=model.to(device), tokenizer=tokenizer)

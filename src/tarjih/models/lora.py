@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
+from safetensors import SafetensorError
 
 from tarjih.errors import ModelError
 from tarjih.settings import Settings
@@ -45,7 +46,7 @@ def add_lora(model: Any, settings: LoraSettings) -> Any:
     """
     from peft import LoraConfig, get_peft_model
 
-    with _quiet_about_conv1d():
+    with _quiet_about_internals():
         try:
             return get_peft_model(
                 model,
@@ -85,10 +86,10 @@ def load_adapter(model: Any, folder: Path) -> Any:
             file=folder,
             remedy="train it again: the run was not finished or was changed by hand",
         )
-    with _quiet_about_conv1d():
+    with _quiet_about_internals():
         try:
             return PeftModel.from_pretrained(model, folder)
-        except (ValueError, RuntimeError, OSError) as error:
+        except (ValueError, RuntimeError, OSError, SafetensorError) as error:
             raise ModelError(
                 f"the adapter does not fit its base model: {str(error).splitlines()[0]}",
                 file=folder,
@@ -97,8 +98,10 @@ def load_adapter(model: Any, folder: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet_about_conv1d() -> Iterator[None]:
-    # GPT-2 keeps its weights transposed. PEFT sees that, does the right thing, and warns about it.
+def _quiet_about_internals() -> Iterator[None]:
     with warnings.catch_warnings():
+        # GPT-2 keeps its weights transposed. PEFT sees that, does the right thing, and warns of it.
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
+        # PEFT asks Transformers by a name that Transformers is about to drop.
+        warnings.filterwarnings("ignore", message=".*gradient_checkpointing. is deprecated")
         yield

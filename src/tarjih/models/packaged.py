@@ -16,7 +16,7 @@ from pathlib import Path
 import filelock
 import platformdirs
 
-from tarjih.errors import ModelError
+from tarjih.errors import DataError, ModelError
 from tarjih.files import atomic_folder, read_json, sha256_of_file, write_json
 
 PREFIX = "packaged:"
@@ -148,10 +148,10 @@ def _convert(model: PackagedModel, folder: Path) -> None:
 
 def _is_intact(folder: Path) -> bool:
     """Whether the folder holds exactly what was written; a damaged one is converted anew."""
-    manifest = folder / _MANIFEST
-    if not manifest.is_file():
+    try:
+        hashes: dict[str, str] = read_json(folder / _MANIFEST)["sha256"]
+    except (DataError, KeyError, TypeError):  # absent, or damaged itself
         return False
-    hashes: dict[str, str] = read_json(manifest)["sha256"]
     return all(
         (folder / name).is_file() and sha256_of_file(folder / name) == digest
         for name, digest in hashes.items()

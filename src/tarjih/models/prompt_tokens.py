@@ -47,13 +47,13 @@ class PromptEncoder:
         if longest is None or len(ids) <= longest:
             return EncodedPrompt(ids, 0)
         whole = self._text_ids(complaint)
-        kept = len(whole) - (len(ids) - longest)
-        while kept >= 0:
-            shortened = self.tokenizer.decode(whole[:kept]).strip() if kept else ""
-            shorter = self._encode_prompt(shortened)
-            if len(shorter) <= longest:
+        kept, excess = len(whole), len(ids) - longest
+        while kept > 0:
+            kept = max(0, kept - excess)
+            shorter = self._encode_prompt(self._decode_beginning(whole[:kept]))
+            excess = len(shorter) - longest
+            if excess <= 0:
                 return EncodedPrompt(shorter, len(ids) - len(shorter))
-            kept -= len(shorter) - longest
         raise ModelError(
             f"the prompt's template alone takes more than {longest} tokens",
             remedy="raise max_tokens, or shorten prompt.template",
@@ -66,6 +66,10 @@ class PromptEncoder:
     def decode(self, ids: list[int]) -> str:
         """Token ids of an answer -> text, without special tokens and surrounding blanks."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+    def _decode_beginning(self, ids: list[int]) -> str:
+        # A character of several tokens may be cut in its middle; what is left of it goes too.
+        return str(self.tokenizer.decode(ids)).rstrip("\ufffd").strip() if ids else ""
 
     def _encode_prompt(self, complaint: str) -> list[int]:
         return self._beginning + self._text_ids(f"{self._before}{complaint.strip()}{self._after}")

@@ -11,6 +11,8 @@ from tarjih.records import SEVERITIES
 from tarjih.report.names import severity_label
 from tarjih.report.tables import format_number
 
+# The annotator's own signature also counts rows; it belongs with the settings.
+_SIGNATURE = "annotator"
 _MEASURES = {
     "rows": ("Labelled complaints", "", 0),
     "accuracy": ("Accuracy", "share of complaints given the label that a person gave", 3),
@@ -43,7 +45,7 @@ def annotator_quality(severity: Mapping[str, Any], title: str = "") -> Iterator[
     if measures or matrix:
         yield AnnotatorQuality(title, measures, _labels(severity, len(matrix)), matrix)
     for key, value in severity.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key != _SIGNATURE:
             name = str(key).replace("_", " ")
             yield from annotator_quality(value, f"{title}: {name}" if title else name)
 

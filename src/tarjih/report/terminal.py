@@ -17,20 +17,25 @@ def print_results(results: ExperimentResults, console: Console) -> None:
     if not results.records:
         console.print(Text("The experiment holds no runs yet."))
         return
-    console.print(_rich(result_table(results, "bertscore_f1")))
+    _print_table(result_table(results, "bertscore_f1"), console)
     by_severity = severity_table(results, "response_loss")
     if by_severity.rows:
-        console.print(_rich(by_severity))
+        _print_table(by_severity, console)
     for model, condition, seed, error in failures(results):
-        console.print(Text(showable(f"failed: {model}, {condition}, seed {seed}: {error}"), "red"))
+        said = Text(showable(f"failed: {model}, {condition}, seed {seed}: {error}"), "red")
+        console.print(said, soft_wrap=True)  # a path that is cut in two cannot be copied
     console.print(Text(seeds_sentence(results), "dim"))
 
 
-def _rich(table: ResultTable) -> Table:
+def _print_table(table: ResultTable, console: Console) -> None:
     metric = table.metric
-    rich = Table(
-        title=Text(f"{metric.label} ({metric.unit}, {metric.better})"), title_justify="left"
-    )
+    # Not as Rich's title, which it breaks to the width of a narrow table.
+    console.print(Text(f"{metric.label} ({metric.unit}, {metric.better})", "italic"))
+    console.print(_rich(table))
+
+
+def _rich(table: ResultTable) -> Table:
+    rich = Table()
     first = table.rows[0] if table.rows else None
     labels = len(first.labels) if first is not None else 1
     for index, header in enumerate(table.headers):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -114,6 +114,7 @@ def score_file(
     *,
     columns: Mapping[str, str] | None = None,
     encoding: str | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> ScoredFile:
     """Write a data file again, as Parquet, with the severity of each complaint.
 
@@ -129,6 +130,7 @@ def score_file(
         out: a path ending in .parquet.
         columns: our column name -> the file's, where the names do not tell.
         encoding: of a text file, where it is not recognised.
+        progress: called with the number of rows written since the last call.
 
     Raises:
         ModelError: when the folder is not an annotator.
@@ -152,6 +154,8 @@ def score_file(
             writer.write_table(pa.table(cells, schema=schema))
             counts.update(Severity(name) for name in cells[SEVERITY_COLUMN])
             known += scored.out_of_fold_rows
+            if progress is not None:
+                progress(len(batch))
     by_severity = {severity: counts[severity] for severity in SEVERITIES}
     return ScoredFile(out, counts.total(), known, by_severity)
 

@@ -63,6 +63,7 @@ class Annotator(ABC, Generic[SettingsT]):
     """Reads a complaint and estimates how severe it is."""
 
     kind: ClassVar[str]
+    settings_class: ClassVar[type[AnnotatorSettings]]
 
     @classmethod
     @abstractmethod

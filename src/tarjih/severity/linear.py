@@ -100,6 +100,7 @@ class LinearAnnotator(Annotator[LinearSettings]):
     """
 
     kind: ClassVar[str] = "linear"
+    settings_class: ClassVar[type[AnnotatorSettings]] = LinearSettings
 
     def __init__(
         self,

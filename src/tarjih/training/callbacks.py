@@ -7,7 +7,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from tarjih.models.load import LoadedModel
-from tarjih.progress import Reporter
+from tarjih.progress import Advance
 from tarjih.training.examples import EncodedConsultations
 from tarjih.training.held_out import response_losses
 
@@ -15,23 +15,18 @@ _VALIDATION_BATCH = 16
 
 
 class ProgressCallback(TrainerCallback):
-    """Tells a reporter of each optimizer step."""
+    """Tells of each optimizer step."""
 
-    def __init__(self, reporter: Reporter, steps: int) -> None:
-        self._stage = reporter.stage("training", steps)
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the progress bar, at the step from which a resumed run goes on."""
-        self._advance = self._stage.__enter__()
+        """Begin at the step from which a resumed run goes on."""
         self._advance(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """One step more."""
         self._advance(1)
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Close the progress bar."""
-        self._stage.__exit__(None, None, None)
 
 
 class ValidationCallback(TrainerCallback):
@@ -53,7 +48,10 @@ class ValidationCallback(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Measure at every n-th step and at the last one."""
         if state.global_step % self._every == 0 or state.global_step >= state.max_steps:
+            # Logging here answers Trainer's own wish to log, and this step's loss would be lost.
+            wanted = control.should_log
             self._measure()
+            control.should_log = wanted
 
     def _measure(self) -> None:
         sums = response_losses(

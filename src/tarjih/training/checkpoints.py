@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from tarjih.errors import DataError
 from tarjih.files import read_json, sha256_of_file, write_json
 
 _MANIFEST = "complete.json"
@@ -39,9 +40,10 @@ def write_manifest(checkpoint: Path) -> None:
 
 def is_intact(checkpoint: Path) -> bool:
     """Whether a checkpoint is complete and unchanged."""
-    if not (checkpoint / _MANIFEST).is_file():
+    try:
+        hashes: dict[str, str] = read_json(checkpoint / _MANIFEST)
+    except DataError:  # absent, or damaged itself
         return False
-    hashes: dict[str, str] = read_json(checkpoint / _MANIFEST)
     return all(
         (checkpoint / name).is_file() and sha256_of_file(checkpoint / name) == digest
         for name, digest in hashes.items()

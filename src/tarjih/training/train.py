@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from tarjih.data.prompt import PromptSettings
-from tarjih.errors import FolderError
+from tarjih.errors import DataError, FolderError
 from tarjih.files import atomic_folder, read_json, sha256_of, write_json
 from tarjih.models import resolve_model
 from tarjih.models.load import (
@@ -117,14 +118,8 @@ def train(job: TrainingJob, out: Path, reporter: Reporter = SILENT) -> FinishedR
         replace(example, weight=float(weight))
         for example, weight in zip(encoded.examples, weights, strict=True)
     ]
-    trainer = _make_trainer(job, loaded, examples, validation, out, reporter)
-    checkpoint = latest_intact_checkpoint(out / "checkpoints")
-    if checkpoint is not None:
-        reporter.note(f"going on from {checkpoint.name}")
-    with warnings.catch_warnings():
-        # torch's own note about a state it saved itself
-        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer = _make_trainer(job, loaded, examples, validation, out)
+    _run_trainer(trainer, latest_intact_checkpoint(out / "checkpoints"), reporter)
     with atomic_folder(out / "adapter") as folder:
         trainer.model.save_pretrained(folder)
     finished = FinishedRun(
@@ -142,15 +137,22 @@ def read_run(folder: Path) -> FinishedRun:
     """Read a finished run.
 
     Raises:
-        DataError: when there is no finished run in the folder.
+        DataError: when there is no finished run in the folder, or its run.json was damaged.
     """
     raw = read_json(folder / "run.json")
-    return FinishedRun(
-        folder=folder,
-        training=TrainingSummary.model_validate(raw["training"]),
-        weights=WeightSpread.model_validate(raw["weights"]),
-        signature=raw["signature"],
-    )
+    try:
+        return FinishedRun(
+            folder=folder,
+            training=TrainingSummary.model_validate(raw["training"]),
+            weights=WeightSpread.model_validate(raw["weights"]),
+            signature=raw["signature"],
+        )
+    except (KeyError, TypeError, ValidationError):
+        raise DataError(
+            "this is not the record of a training run, or it was damaged",
+            file=folder / "run.json",
+            remedy="remove the folder and train again",
+        ) from None
 
 
 def _write_run(finished: FinishedRun, plan: dict[str, Any]) -> None:
@@ -178,7 +180,10 @@ def _claim_folder(out: Path, plan: dict[str, Any]) -> None:
                 remedy="choose another folder, or remove this one if it is no longer needed",
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # A kill in the middle of the first write leaves nothing but the plan's temporary file.
+    if out.exists() and (
+        not out.is_dir() or any(not file.name.startswith(".plan.json.") for file in out.iterdir())
+    ):
         raise FolderError(
             "this folder is not empty and holds no run of ours",
             file=out,
@@ -229,17 +234,30 @@ def _report(
         reporter.warn(warning)
 
 
+def _run_trainer(trainer: Any, checkpoint: Path | None, reporter: Reporter) -> None:
+    from tarjih.training.callbacks import ProgressCallback
+
+    if checkpoint is not None:
+        reporter.note(f"going on from {checkpoint.name}")
+        if trainer.take_over_if_last(checkpoint):
+            return
+    with reporter.stage("training", trainer.args.max_steps) as advance, warnings.catch_warnings():
+        # torch's own note about a state it saved itself
+        warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+        trainer.add_callback(ProgressCallback(advance))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+
 def _make_trainer(
     job: TrainingJob,
     loaded: LoadedModel,
     examples: Sequence[Any],
     validation: EncodedConsultations | None,
     out: Path,
-    reporter: Reporter,
 ) -> Any:
-    from transformers import TrainingArguments, set_seed
+    from transformers import PrinterCallback, TrainingArguments, set_seed
 
-    from tarjih.training.callbacks import ProgressCallback, ValidationCallback
+    from tarjih.training.callbacks import ValidationCallback
     from tarjih.training.trainer import SeverityWeightedTrainer
 
     settings = job.training
@@ -258,7 +276,7 @@ def _make_trainer(
         warmup_steps=math.ceil(settings.warmup_share * steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_gradient_norm,
-        gradient_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing=settings.gradient_checkpointing,
         save_strategy="steps",
         save_steps=settings.checkpoint_every,
         save_total_limit=2,
@@ -279,7 +297,7 @@ def _make_trainer(
         processing_class=loaded.tokenizer,
         lengths=[len(example) for example in examples],
     )
-    trainer.add_callback(ProgressCallback(reporter, steps))
+    trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
     if validation is not None:
         every = settings.validate_every or max(1, steps // _VALIDATIONS_PER_RUN)
         trainer.add_callback(

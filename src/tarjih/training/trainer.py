@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Sampler
-from transformers import Trainer
+from transformers import Trainer, TrainerState
 
+from tarjih.errors import WorkFailedError
 from tarjih.models.load import output_head, refuse_unknown_logits
 from tarjih.training import checkpoints
 from tarjih.training.batches import LengthBucketedSampler
@@ -62,7 +64,14 @@ class SeverityWeightedTrainer(Trainer):
             # The ranks' gradients are averaged, but `tokens` already counts those of all ranks.
             tokens = tokens / self.accelerator.num_processes
         if model.training:
-            self._plain_sum += float(losses.token_losses.sum())
+            plain_sum = float(losses.token_losses.sum())
+            if not math.isfinite(plain_sum):
+                raise WorkFailedError(
+                    f"the loss is no longer a number after step {self.state.global_step}: the "
+                    "training diverged\nWhat to do: lower training.learning_rate, or use "
+                    "precision: float32"
+                )
+            self._plain_sum += plain_sum
             self._plain_tokens += len(losses.rows)
         loss = losses.total / max(float(tokens), 1.0)
         return (loss, {"loss": loss}) if return_outputs else loss
@@ -79,6 +88,16 @@ class SeverityWeightedTrainer(Trainer):
         """Seconds spent on this run, those before an interruption included."""
         earlier = [entry["seconds"] for entry in self._resumed_history if "seconds" in entry]
         return (earlier[-1] if earlier else 0.0) + time.monotonic() - self._started
+
+    def take_over_if_last(self, checkpoint: Path) -> bool:
+        """Load a checkpoint of the last step; from it, `train` would take one step too many."""
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if state.global_step < self.args.max_steps:
+            return False
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = state
+        self._load_callback_state()
+        return True
 
     def _load_callback_state(self) -> None:
         # Called once a resumed run's state is read: what it logged before is in there.
@@ -102,9 +121,8 @@ class SeverityWeightedTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
         folder = Path(output_dir or str(self.args.output_dir))
-        (folder / "training_args.bin").unlink(
-            missing_ok=True
-        )  # a pickle; run.json has the settings
+        # A pickle, and not needed: run.json has the settings.
+        (folder / "training_args.bin").unlink(missing_ok=True)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from tarjih.errors import ModelError, WorkFailedError
+from tarjih.models.load import LoadedModel
+from tarjih.models.lora import LoraSettings, add_lora
+from tarjih.training.batches import LengthBucketedSampler, WeightedCollator
+from tarjih.training.examples import Example
+from tarjih.training.trainer import SeverityWeightedTrainer
+from tiny_models import move_adapters
+
+from .conftest import make_examples
+
+TinyModel = Callable[..., LoadedModel]
+State = dict[str, Tensor]
+
+
+class GradientRecorder(TrainerCallback):
+    """The gradients of each optimizer step, as the optimizer meets them."""
+
+    def __init__(self) -> None:
+        self.steps: list[State] = []
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
+        self.steps.append(
+            {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        )
+
+
+class PlainTrainer(Trainer):
+    """Transformers' own loss on the labels; it knows nothing of weights."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+def plain_collator(examples: Sequence[Example]) -> dict[str, Tensor]:
+    batch = WeightedCollator(1)(examples)
+    del batch["weights"]
+    return batch
+
+
+def run(
+    kind: type[Trainer],
+    loaded: LoadedModel,
+    folder: Path,
+    examples: Sequence[Example],
+    *,
+    batch_size: int = 8,
+    accumulation: int = 1,
+    steps: int = 1,
+    learning_rate: float = 1e-2,
+    lengths: Sequence[int] | None = None,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> tuple[Trainer, list[State]]:
+    """Train from the same moved adapters; the trainer and each step's gradients."""
+    torch.manual_seed(0)
+    model = add_lora(loaded.model, LoraSettings(rank=2, dropout=0))
+    move_adapters(model)
+    recorder = GradientRecorder()
+    weighted = issubclass(kind, SeverityWeightedTrainer)
+    more: dict[str, Any] = {"lengths": lengths} if weighted else {}
+    trainer = kind(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(folder),
+            max_steps=steps,
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=accumulation,
+            learning_rate=learning_rate,
+            max_grad_norm=0,
+            save_strategy="no",
+            logging_steps=1,
+            disable_tqdm=True,
+            report_to=[],
+            seed=3,
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+            use_cpu=True,
+        ),
+        train_dataset=examples,
+        data_collator=WeightedCollator(1) if weighted else plain_collator,
+        callbacks=[recorder, *callbacks],
+        **more,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return trainer, recorder.steps
+
+
+def parameters(trainer: Trainer) -> State:
+    return {n: p.detach() for n, p in trainer.model.named_parameters() if p.requires_grad}
+
+
+def assert_same(found: State, wanted: State, factor: float = 1.0) -> None:
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], factor * tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulation"), [(4, 2), (2, 4), (1, 8)])
+@pytest.mark.parametrize("architecture", ["qwen2", "gpt2"])
+def test_accumulation_takes_the_step_of_the_whole_batch(
+    batch_size: int, accumulation: int, architecture: str, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    examples = make_examples(8, weight=lambda index: 0.25 + index / 4)
+    whole, wanted = run(SeverityWeightedTrainer, tiny_model(architecture), tmp_path, examples)
+    parts, found = run(
+        SeverityWeightedTrainer,
+        tiny_model(architecture),
+        tmp_path,
+        examples,
+        batch_size=batch_size,
+        accumulation=accumulation,
+    )
+    assert len(found) == len(wanted) == 1
+    assert max(float(gradient.abs().max()) for gradient in wanted[0].values()) > 1e-3
+    assert_same(found[0], wanted[0])
+    assert_same(parameters(parts), parameters(whole))
+    for name in ("loss", "plain_loss"):
+        assert parts.state.log_history[0][name] == pytest.approx(
+            whole.state.log_history[0][name], rel=1e-4
+        )
+
+
+def test_the_logged_losses_are_per_supervised_token(tiny_model: TinyModel, tmp_path: Path) -> None:
+    examples = make_examples(8, weight=lambda index: 3.0)
+    trainer, _ = run(
+        SeverityWeightedTrainer,
+        tiny_model("qwen2"),
+        tmp_path,
+        examples,
+        batch_size=2,
+        accumulation=4,
+    )
+    log = trainer.state.log_history[0]
+    assert log["loss"] == pytest.approx(3 * log["plain_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_unit_weights_walk_the_path_of_the_plain_trainer(
+    accumulation: int, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    examples = make_examples(24)
+    size = 8 // accumulation
+    shared: dict[str, Any] = {"batch_size": size, "accumulation": accumulation, "steps": 3}
+    plain, wanted = run(PlainTrainer, tiny_model("qwen2"), tmp_path, examples, **shared)
+    ours, found = run(SeverityWeightedTrainer, tiny_model("qwen2"), tmp_path, examples, **shared)
+    assert len(found) == len(wanted) == 3
+    for step in range(3):
+        assert_same(found[step], wanted[step])
+        expected = plain.state.log_history[step]
+        log = ours.state.log_history[step]
+        assert log["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        assert log["plain_loss"] == pytest.approx(log["loss"], rel=1e-4)
+    for name, tensor in parameters(plain).items():
+        torch.testing.assert_close(parameters(ours)[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_doubled_weights_double_the_gradient(tiny_model: TinyModel, tmp_path: Path) -> None:
+    _, ones = run(SeverityWeightedTrainer, tiny_model("qwen2"), tmp_path, make_examples(8))
+    doubled = make_examples(8, weight=lambda index: 2.0)
+    _, twos = run(SeverityWeightedTrainer, tiny_model("qwen2"), tmp_path, doubled)
+    assert_same(twos[0], ones[0], factor=2.0)
+
+
+def test_a_weight_of_zero_takes_an_example_out_but_not_out_of_the_count(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    examples = make_examples(8)
+    silenced = [Example(e.prompt_ids, e.response_ids, float(i < 4)) for i, e in enumerate(examples)]
+    _, part = run(SeverityWeightedTrainer, tiny_model("qwen2"), tmp_path, silenced)
+    _, alone = run(SeverityWeightedTrainer, tiny_model("qwen2"), tmp_path, examples[:4])
+    tokens = [len(example.response_ids) for example in examples]
+    assert_same(part[0], alone[0], factor=sum(tokens[:4]) / sum(tokens))
+
+
+def test_each_epoch_has_the_samplers_order(tiny_model: TinyModel, tmp_path: Path) -> None:
+    examples = make_examples(10)
+    lengths = [len(example) for example in examples]
+    seen: list[list[int]] = []
+
+    class Watching(SeverityWeightedTrainer):
+        def compute_loss(self, model: Any, inputs: dict[str, Tensor], *args: Any, **kw: Any) -> Any:
+            seen.append(inputs["attention_mask"].sum(1).tolist())
+            return super().compute_loss(model, inputs, *args, **kw)
+
+    run(Watching, tiny_model("qwen2"), tmp_path, examples, batch_size=4, steps=6, lengths=lengths)
+    expected = []
+    for epoch in range(2):
+        sampler = LengthBucketedSampler(lengths, 4, seed=3)
+        sampler.set_epoch(epoch)
+        order = [lengths[index] for index in sampler]
+        expected += [order[:4], order[4:8], order[8:]]
+    assert seen == expected
+    assert expected[:3] != expected[3:]
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tiny_model: TinyModel, tmp_path: Path) -> None:
+    with pytest.raises(
+        WorkFailedError, match=r"diverged\nWhat to do: lower training.learning_rate"
+    ):
+        run(
+            SeverityWeightedTrainer,
+            tiny_model("qwen2"),
+            tmp_path,
+            make_examples(8),
+            steps=4,
+            learning_rate=1e30,
+        )
+
+
+def test_a_model_that_changes_its_logits_is_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
+    loaded = tiny_model("gemma3")
+    loaded.model.config.final_logit_softcapping = 30.0
+    with pytest.raises(ModelError, match="final_logit_softcapping"):
+        run(SeverityWeightedTrainer, loaded, tmp_path, make_examples(8))
