@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tiny_models import TinyFolder, make_tokenizer
 from transformers import BertConfig, BertModel
 
 from tarjih.config import ExperimentConfig
 from tarjih.data.read import read_consultations
 from tarjih.data.sources import BUNDLED
 from tarjih.records import SEVERITIES, Consultation
+from tiny_models import TinyFolder, make_tokenizer
 
 ROWS = 30
 
@@ -32,9 +32,7 @@ def few_consultations(rows: int = ROWS) -> list[Consultation]:
     ]
 
 
-def write_consultations(
-    file: Path, consultations: list[Consultation], **more: Any
-) -> Path:
+def write_consultations(file: Path, consultations: list[Consultation], **more: Any) -> Path:
     """JSON lines with the columns that people have; `more` is added to each row."""
     lines = [
         json.dumps(

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tarjih.errors import DataError
@@ -203,6 +203,7 @@ def test_everything_is_flushed_to_the_disk_before_it_is_renamed(
     assert events == ["flush", "flush", "rename"]
 
 
+@settings(deadline=None)
 @given(value=JSON)
 def test_json_comes_back(value: object, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "value.json"

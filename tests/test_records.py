@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tarjih.records import (
@@ -39,6 +39,7 @@ def test_severities_go_from_mild_to_severe() -> None:
     assert PROBABILITY_COLUMNS == ("p_non_critical", "p_neutral", "p_critical")
 
 
+@settings(deadline=None)
 @given(
     counts=st.tuples(*[st.integers(0, 1000)] * 3).filter(lambda counts: sum(counts) > 0),
 )
@@ -99,6 +100,7 @@ def test_a_persons_label_goes_before_the_annotators_estimate() -> None:
     assert Consultation("1", "c", "r").severity is None
 
 
+@settings(deadline=None)
 @given(generation=GENERATIONS)
 def test_a_generation_comes_back_from_json(generation: Generation) -> None:
     text = json.dumps(generation.to_json(), ensure_ascii=False, allow_nan=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tarjih.errors import DataError, SettingsError
@@ -52,6 +52,7 @@ def preset(name: str) -> Weighting:
     return found
 
 
+@settings(deadline=None)
 @given(rows=probability_rows(), weighting=WEIGHTINGS)
 def test_weights_are_the_equation(rows: Floats, weighting: Weighting) -> None:
     weights = severity_weights(rows, weighting, seed=1, tokens=tokens_for(rows))
@@ -60,6 +61,7 @@ def test_weights_are_the_equation(rows: Floats, weighting: Weighting) -> None:
         assert weight == pytest.approx(expected, rel=1e-12)
 
 
+@settings(deadline=None)
 @given(rows=probability_rows(), weighting=WEIGHTINGS)
 def test_weights_lie_between_the_least_and_the_greatest_factor(
     rows: Floats, weighting: Weighting
@@ -69,6 +71,7 @@ def test_weights_lie_between_the_least_and_the_greatest_factor(
     assert weights.max() <= max(weighting.settings) * (1 + 1e-12)
 
 
+@settings(deadline=None)
 @given(rows=probability_rows(), weighting=WEIGHTINGS, seed=st.integers(0, 2**32 - 1))
 def test_shuffled_weights_are_the_same_weights(
     rows: Floats, weighting: Weighting, seed: int
@@ -94,6 +97,7 @@ def test_shuffled_weights_change_with_the_seed_and_plain_ones_do_not() -> None:
     assert (first == second).all()
 
 
+@settings(deadline=None)
 @given(rows=probability_rows(), weighting=WEIGHTINGS, shuffled=st.booleans())
 def test_normalised_weights_average_one_over_the_tokens(
     rows: Floats, weighting: Weighting, shuffled: bool
@@ -108,6 +112,7 @@ def test_normalised_weights_average_one_over_the_tokens(
     np.testing.assert_allclose(weights * unscaled.sum(), unscaled * weights.sum(), rtol=1e-9)
 
 
+@settings(deadline=None)
 @given(rows=probability_rows())
 def test_equal_factors_normalised_are_the_uniform_weights(rows: Floats) -> None:
     tokens = tokens_for(rows)
@@ -182,6 +187,7 @@ def test_no_consultations_have_no_rows() -> None:
     assert probabilities_of([], preset("balanced")).shape == (0, 3)
 
 
+@settings(deadline=None)
 @given(weights=st.lists(st.floats(0.001, 1000), min_size=1, max_size=60))
 def test_the_spread_is_that_of_the_weights(weights: list[float]) -> None:
     spread = weight_spread(np.array(weights), [Consultation("x", "c", "r")] * len(weights))

@@ -103,7 +103,7 @@ def make_model(architecture: str, tokenizer: Any) -> Any:
                 )
                 model: Any = Gemma3ForCausalLM(config)
             case "gpt2":
-                no_dropout = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), 0.0)
+                no_dropout: Any = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), 0.0)
                 model = GPT2LMHeadModel(
                     GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=256, **ids, **no_dropout)
                 )

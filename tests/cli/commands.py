@@ -82,8 +82,8 @@ def _main(arguments: list[str], log: str, fault: Fault | None) -> None:
     with Path(log).open("wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115, PTH123
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["COLUMNS"] = "80"
     if fault is not None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from cli.commands import Finished, run_here
 from small_world import (
     labelled_file,
     model_folder,
@@ -15,8 +17,6 @@ from small_world import (
     tiny_encoder,
 )
 from tiny_models import tiny_folder
-
-from cli.commands import Finished, run_here
 
 __all__ = ["labelled_file", "model_folder", "plan", "plan_file", "tiny_encoder", "tiny_folder"]
 
@@ -50,6 +50,4 @@ def scored_file(
 
 
 def fit(labelled: Path, folder: Path) -> Finished:
-    return run_here(
-        "severity", "fit", labelled, "--out", folder, "folds=2", "min_complaints=1"
-    )
+    return run_here("severity", "fit", labelled, "--out", folder, "folds=2", "min_complaints=1")

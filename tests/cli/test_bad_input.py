@@ -1,4 +1,4 @@
-"""Bad input ends with exit code 2, the file's name and a remedy; never a traceback, nothing lost."""
+"""Bad input ends with code 2, the file's name and a remedy; no traceback, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_world import few_consultations, write_consultations, write_plan
 
 from cli.commands import Finished, run_here
+from small_world import few_consultations, write_consultations, write_plan
 
-SECRET = "\u0648\u062c\u0639 \u0633\u0631\u064a"  # waja' sirri: a secret ache
-ROW = f'"{SECRET}","{SECRET}"'
-OTHER = f'"{SECRET} 2","{SECRET}"'
+ACHE = "\u0648\u062c\u0639 \u0633\u0631\u064a"  # waja' sirri: a secret ache
+ROW = f'"{ACHE}","{ACHE}"'
+OTHER = f'"{ACHE} 2","{ACHE}"'
 SCORED = "complaint,response,p_non_critical,p_neutral,p_critical\n"
 
 # The contents of a CSV file, and what the message must say of it.
@@ -63,7 +63,7 @@ def _refused(done: Finished, *said: object) -> None:
     assert "\nWhat to do: " in done.err
     for text in said:
         assert str(text) in done.err
-    assert SECRET not in done.shown
+    assert ACHE not in done.shown
 
 
 def _train_config(file: Path, folder: Path, plan: dict[str, Any], **more: object) -> Path:
@@ -107,9 +107,7 @@ def test_severity_score(
 
 
 @pytest.mark.parametrize("name", sorted(set(BAD_FILES) - UNLABELLED))
-def test_severity_evaluate(
-    name: str, bad_file: Callable[[str], Path], annotator: Path
-) -> None:
+def test_severity_evaluate(name: str, bad_file: Callable[[str], Path], annotator: Path) -> None:
     file = bad_file(name)
     _refused(run_here("severity", "evaluate", annotator, file), file, *BAD_FILES[name][1])
 
@@ -138,9 +136,7 @@ def test_generate(
 
 
 @pytest.mark.parametrize("name", ["missing column", "another encoding", "empty", "NaN"])
-def test_run(
-    name: str, bad_file: Callable[[str], Path], plan_file: Path, tmp_path: Path
-) -> None:
+def test_run(name: str, bad_file: Callable[[str], Path], plan_file: Path, tmp_path: Path) -> None:
     file = bad_file(name)
     done = run_here("run", plan_file, f"data.sources=[{file}]", "--out", tmp_path / "out")
     _refused(done, file, *BAD_FILES[name][1])

@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from small_world import few_consultations, write_consultations, write_plan
 
 from cli.commands import run_here
+from small_world import few_consultations, write_consultations, write_plan
 from tarjih import __version__
 from tarjih.evaluation.generations import read_generations
 from tarjih.records import PROBABILITY_COLUMNS, SEVERITIES
@@ -99,9 +99,7 @@ def test_severity_fit_measures_itself_out_of_fold(labelled_file: Path, tmp_path:
     assert manifest["settings"]["folds"] == 2
 
 
-def test_severity_score_keeps_every_row_in_order(
-    labelled_file: Path, scored_file: Path
-) -> None:
+def test_severity_score_keeps_every_row_in_order(labelled_file: Path, scored_file: Path) -> None:
     given = [json.loads(line) for line in labelled_file.read_text(encoding="utf-8").splitlines()]
     rows = pq.read_table(scored_file).to_pylist()
     for name in ("id", "complaint", "response", "specialty"):
@@ -187,7 +185,10 @@ def test_run_and_report(plan_file: Path, tmp_path: Path) -> None:
     assert done.code == 0, done.shown
     results = load_results(out)
     assert results.name == "A name"
-    assert [(r.condition, r.status) for r in results.records] == [("base", "done"), ("mild", "done")]
+    assert [(r.condition, r.status) for r in results.records] == [
+        ("base", "done"),
+        ("mild", "done"),
+    ]
     assert "A name: 2 cells" in done.err
     assert str(out / "results.json") in done.out
     assert not ARABIC.search(done.shown)

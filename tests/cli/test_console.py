@@ -114,5 +114,3 @@ def test_pairs_are_divided_at_the_last_equals_sign() -> None:
 def test_a_pair_with_a_side_missing_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="--label"):
         read_pairs("--label", [text])
-
-

@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from small_world import without_times
 
 from cli.commands import Fault, run_apart, run_here
+from small_world import without_times
 from tarjih.report.load import load_results
 
 GOES_ON = "the same command goes on from there"

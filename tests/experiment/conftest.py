@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_world import config_of, labelled_file, model_folder, plan, tiny_encoder
-from tiny_models import tiny_folder
 
+from small_world import config_of, labelled_file, model_folder, plan, tiny_encoder
 from tarjih.experiment.run import run_experiment
 from tarjih.records import ExperimentResults
+from tiny_models import tiny_folder
 
 __all__ = ["labelled_file", "model_folder", "plan", "tiny_encoder", "tiny_folder"]
 

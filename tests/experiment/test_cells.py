@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_world import config_of
 
+from small_world import config_of
 from tarjih.experiment.cells import Cell, plan_cells
 from tarjih.weighting import Weighting
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_world import config_of, few_consultations, write_consultations
 
+from small_world import config_of, few_consultations, write_consultations
 from tarjih.errors import DataError, FolderError, ModelError
 from tarjih.experiment.inputs import Inputs, make_inputs
 from tarjih.progress import SILENT
@@ -78,9 +78,7 @@ def test_severities_from_a_fitted_annotator(
 def test_severities_that_the_data_brings(plan: dict[str, Any], tmp_path: Path) -> None:
     brought = {"p_non_critical": 0.2, "p_neutral": 0.3, "p_critical": 0.5}
     file = write_consultations(tmp_path / "scored.jsonl", few_consultations(), **brought)
-    inputs = _inputs(
-        plan, tmp_path / "out", data__sources=[str(file)], severity__source="data"
-    )
+    inputs = _inputs(plan, tmp_path / "out", data__sources=[str(file)], severity__source="data")
     assert {one.probabilities.as_tuple() for one in inputs.train if one.probabilities} == {
         (0.2, 0.3, 0.5)
     }

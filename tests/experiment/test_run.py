@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from small_world import config_of, few_consultations, without_times, write_consultations
 
+from small_world import config_of, few_consultations, without_times, write_consultations
 from tarjih.errors import DataError, FolderError, ModelError
 from tarjih.evaluation.generations import read_generations
 from tarjih.experiment import cells

@@ -136,7 +136,7 @@ def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_head_that_is_not_linear_is_refused() -> None:
-    model = SimpleNamespace(get_output_embeddings=lambda: nn.Identity())
+    model = SimpleNamespace(get_output_embeddings=nn.Identity)
     with pytest.raises(ModelError, match="Identity"):
         output_head(model)
 

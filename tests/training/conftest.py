@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -31,17 +31,14 @@ class Recorder(Reporter):
         self.open = 0
         self.stop_after = stop_after
 
-    def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Advance]:
-        @contextmanager
-        def opened():  # type: ignore[no-untyped-def]  # an iterator of the method below
-            self.stages.append((name, total))
-            self.open += 1
-            try:
-                yield self._advance
-            finally:
-                self.open -= 1
-
-        return opened()
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        self.stages.append((name, total))
+        self.open += 1
+        try:
+            yield self._advance
+        finally:
+            self.open -= 1
 
     def _advance(self, steps: int) -> None:
         self.done += steps

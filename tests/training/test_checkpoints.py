@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,16 +67,14 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
 def test_an_optimizer_goes_on_as_if_it_had_not_stopped(
-    kind: type[torch.optim.Optimizer], tmp_path: Path
+    kind: Callable[..., torch.optim.Optimizer], tmp_path: Path
 ) -> None:
-    def make() -> tuple[
-        list[torch.nn.Parameter], torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler
-    ]:
+    def make() -> tuple[list[torch.nn.Parameter], Any, Any]:
         torch.manual_seed(0)
         values = [torch.nn.Parameter(torch.randn(3, 2)), torch.nn.Parameter(torch.randn(4))]
         groups = [{"params": values[:1], "weight_decay": 0.1}, {"params": values[1:]}]
         momentum = {"momentum": 0.9} if kind is torch.optim.SGD else {}
-        optimizer = kind(groups, lr=0.1, **momentum)  # type: ignore[call-arg]  # of all optimizers
+        optimizer = kind(groups, lr=0.1, **momentum)
         return values, optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
 
     def step(values: list[torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:

@@ -31,7 +31,7 @@ def test_long_responses_stop_the_run_before_it_begins_and_are_named() -> None:
 
 def test_at_most_five_rows_are_named() -> None:
     rows = [consultation(f"n{index}", TEXTS[1] * 20) for index in range(7)]
-    with pytest.raises(DataError, match="n4 .* and 2 more"):
+    with pytest.raises(DataError, match=r"n4 .* and 2 more"):
         encode_consultations(rows, ENCODER, max_tokens=64, long_responses="stop")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 
 from tarjih.data.prompt import PromptSettings
 from tarjih.errors import DataError, FolderError, ModelError, WorkFailedError
@@ -208,7 +209,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(
 
     (tmp_path / "job").write_bytes(pickle.dumps(make_job()))
     arguments = [str(tmp_path / "job"), str(tmp_path / "run"), "5"]
-    killed = subprocess.run([sys.executable, "-c", _KILLED, *arguments], capture_output=True)
+    killed = subprocess.run([sys.executable, "-c", _KILLED, *arguments], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert steps_of(tmp_path / "run") == {3}
     train(make_job(), tmp_path / "run")
@@ -244,7 +245,7 @@ def test_a_full_disk_costs_the_steps_since_the_last_checkpoint_only(
             raise OSError(errno.ENOSPC, "No space left on device")
         kept(*args)
 
-    kept = checkpoints.save_file
+    kept = save_file
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "save_file", full)
         with pytest.raises(OSError, match="No space left"):
@@ -263,7 +264,7 @@ def test_nothing_in_a_run_folder_is_a_pickle(make_job: MakeJob, tmp_path: Path) 
     for path in files:
         assert path.suffix in {".json", ".safetensors", ".md", ".jinja"}, path
         assert not zipfile.is_zipfile(path), path  # what torch.save writes
-        with path.open("rb") as file, pytest.raises(ValueError, match="."):
+        with path.open("rb") as file, pytest.raises(ValueError, match=r".+"):
             list(pickletools.genops(file))
 
 

@@ -99,6 +99,7 @@ def run(
 
 
 def parameters(trainer: Trainer) -> State:
+    assert trainer.model is not None
     return {n: p.detach() for n, p in trainer.model.named_parameters() if p.requires_grad}
 
 
@@ -207,9 +208,7 @@ def test_each_epoch_has_the_samplers_order(tiny_model: TinyModel, tmp_path: Path
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tiny_model: TinyModel, tmp_path: Path) -> None:
-    with pytest.raises(
-        WorkFailedError, match=r"diverged\nWhat to do: lower training.learning_rate"
-    ):
+    with pytest.raises(WorkFailedError, match=r"diverged\nWhat to do: lower training"):
         run(
             SeverityWeightedTrainer,
             tiny_model("qwen2"),

@@ -17,6 +17,7 @@ from tarjih.experiment.inputs import Inputs
 from tarjih.files import read_json, sha256_of, write_json, write_json_lines
 from tarjih.generation.generate import generate
 from tarjih.generation.source import AnswerSource, base_model, finished_run
+from tarjih.models.load import chosen_hardware
 from tarjih.models.packaged import PREFIX, resolve_model
 from tarjih.progress import Reporter, from_totals
 from tarjih.records import ResultRecord, TrainingSummary, WeightSpread
@@ -181,6 +182,7 @@ def _signature(cell: Cell, config: ExperimentConfig, inputs: Inputs) -> dict[str
         "weighting": settings["weighting"],
         "settings_hash": sha256_of(settings),
         "data_hash": inputs.hashes(),
+        "hardware": chosen_hardware(config.loading),
         "versions": versions(),
     }
 

@@ -162,6 +162,17 @@ def pad_token_id(tokenizer: Any) -> int:
     return int(eos if pad is None else pad)
 
 
+def chosen_hardware(settings: ModelSettings) -> dict[str, str]:
+    """What `auto` comes to on this machine: the device and the number format, for signatures.
+
+    Raises:
+        ModelError: when a GPU is asked for and there is none.
+    """
+    device = _device(settings)
+    precision = _precision(settings, device)
+    return {"device": device.type, "precision": str(precision).removeprefix("torch.")}
+
+
 def _device(settings: ModelSettings) -> torch.device:
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ModelError("there is no usable GPU here", remedy="set device: auto or device: cpu")

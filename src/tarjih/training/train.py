@@ -24,6 +24,7 @@ from tarjih.models import resolve_model
 from tarjih.models.load import (
     LoadedModel,
     ModelSettings,
+    chosen_hardware,
     load_causal_model,
     load_tokenizer,
     pad_token_id,
@@ -126,7 +127,12 @@ def train(job: TrainingJob, out: Path, reporter: Reporter = SILENT) -> FinishedR
         folder=out,
         training=_summary(trainer, job, encoded, examples),
         weights=spread,
-        signature={"plan_hash": sha256_of(plan), "versions": versions(), "seed": job.seed},
+        signature={
+            "plan_hash": sha256_of(plan),
+            "seed": job.seed,
+            "hardware": chosen_hardware(job.model_settings),
+            "versions": versions(),
+        },
     )
     _write_run(finished, plan)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
