@@ -13,7 +13,7 @@ from tarjih.files import sha256_of, write_json_lines
 from tarjih.generation.answer import Answer, answer_batch
 from tarjih.generation.settings import GenerationSettings
 from tarjih.generation.source import AnswerSource
-from tarjih.models.load import LoadedModel
+from tarjih.models.load import LoadedModel, check_context
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.progress import SILENT, Reporter
 from tarjih.records import Consultation, Generation
@@ -53,6 +53,7 @@ def generate(
     size = settings.batch_size
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     loaded, encoder = source.load()
+    check_context(loaded.model, settings.max_prompt_tokens + settings.max_new_tokens)
     with reporter.stage("answering", len(consultations)) as advance:
         for number, indices in enumerate(batches):
             chosen = [consultations[index] for index in indices]

@@ -137,6 +137,20 @@ def refuse_unknown_logits(model: Any) -> None:
             )
 
 
+def check_context(model: Any, tokens: int) -> None:
+    """Refuse texts that are longer than what the model can read.
+
+    Raises:
+        ModelError: naming both lengths. Without it a GPT-2 would fail at some later batch.
+    """
+    longest = getattr(model.config, "max_position_embeddings", None)
+    if longest is not None and tokens > longest:
+        raise ModelError(
+            f"{type(model).__name__} reads at most {longest} tokens, but up to {tokens} are wanted",
+            remedy="lower max_tokens, or max_prompt_tokens and max_new_tokens",
+        )
+
+
 def output_head(model: Any) -> nn.Linear:
     """The layer that turns hidden states into logits.
 

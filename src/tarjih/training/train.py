@@ -24,6 +24,7 @@ from tarjih.models import resolve_model
 from tarjih.models.load import (
     LoadedModel,
     ModelSettings,
+    check_context,
     chosen_hardware,
     load_causal_model,
     load_tokenizer,
@@ -115,6 +116,7 @@ def train(job: TrainingJob, out: Path, reporter: Reporter = SILENT) -> FinishedR
     _report(job, encoded, spread, reporter)
     validation = _encode_validation(job, encoder)
     loaded = load_causal_model(job.model, job.model_settings)
+    check_context(loaded.model, max(len(example) for example in encoded.examples))
     examples = [
         replace(example, weight=float(weight))
         for example, weight in zip(encoded.examples, weights, strict=True)
