@@ -81,7 +81,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("tarjih.cli.console.time.monotonic", lambda: now[0])
     with ConsoleReporter().stage("training", total) as advance:
         now[0] = 1.0
         advance(1)

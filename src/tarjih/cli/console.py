@@ -162,7 +162,7 @@ def _unexpected(error: Exception) -> str:
             "training.gradient_checkpointing=true; what was finished before is intact"
         )
     return (
-        f"this should not have happened ({type(error).__name__}: {error})\n"
+        f"this should not have happened ({type(error).__name__})\n"
         "What to do: run it again with TARJIH_TRACEBACK=1 and report what it prints; "
         "leave out what patients wrote"
     )

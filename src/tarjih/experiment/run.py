@@ -63,7 +63,7 @@ def _check_lengths(encoder: PromptEncoder, config: ExperimentConfig, inputs: Inp
     """Refuse responses that no training run of the experiment could take."""
     try:
         encode_consultations(
-            inputs.train,
+            [*inputs.train, *inputs.validation],
             encoder,
             max_tokens=config.training.max_tokens,
             long_responses=config.training.long_responses,
