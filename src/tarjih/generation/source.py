@@ -12,7 +12,7 @@ from tarjih.data.prompt import PromptSettings
 from tarjih.errors import DataError, ModelError
 from tarjih.files import read_json, sha256_of_file
 from tarjih.models import resolve_model
-from tarjih.models.load import LoadedModel, ModelSettings, load_causal_model
+from tarjih.models.load import LoadedModel, ModelSettings, load_causal_model, output_head
 from tarjih.models.lora import load_adapter
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.signature import hash_of_model_folder
@@ -46,7 +46,14 @@ class AnswerSource:
         if self.adapter is not None:
             loaded = replace(loaded, model=load_adapter(loaded.model, self.adapter))
         loaded.model.eval()
+        output_head(loaded.model).register_forward_pre_hook(_contiguous)
         return loaded, PromptEncoder(loaded.tokenizer, self.prompt)
+
+
+def _contiguous(_head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    # The last position of each prompt is a strided view. torch multiplies such a batch row by row,
+    # in bfloat16 with a copy of the whole head for each: gigabytes, and most of the time.
+    return tuple(value.contiguous() for value in inputs)
 
 
 def base_model(
