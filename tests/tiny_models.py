@@ -89,7 +89,7 @@ def make_model(architecture: str, tokenizer: Any) -> Any:
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
         "num_key_value_heads": 1,
-        "max_position_embeddings": 256,
+        "max_position_embeddings": 2048,
         "tie_word_embeddings": True,
         **ids,
     }
@@ -105,7 +105,9 @@ def make_model(architecture: str, tokenizer: Any) -> Any:
             case "gpt2":
                 no_dropout: Any = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), 0.0)
                 model = GPT2LMHeadModel(
-                    GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=256, **ids, **no_dropout)
+                    GPT2Config(
+                        n_embd=16, n_layer=2, n_head=2, n_positions=2048, **ids, **no_dropout
+                    )
                 )
             case "qwen2":
                 model = Qwen2ForCausalLM(Qwen2Config(**usual))

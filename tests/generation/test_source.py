@@ -100,3 +100,16 @@ def test_a_truncated_adapter_is_one_clear_error(run_folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-8])
     with pytest.raises(ModelError, match="adapter does not fit"):
         finished_run(run_folder).load()
+
+
+def test_the_head_is_given_no_strided_view(run_folder: Path) -> None:
+    # A strided (B, 1, D) makes torch multiply row by row, with a copy of the head for each.
+    loaded, encoder = finished_run(run_folder).load()
+    seen = []
+    loaded.model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, inputs: seen.append((inputs[0].shape[1], inputs[0].is_contiguous()))
+    )
+    ids = torch.tensor([encoder.response(TEXTS[0])] * 2)
+    with torch.no_grad():
+        loaded.model(ids, logits_to_keep=1)
+    assert seen == [(1, True)]

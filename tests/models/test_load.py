@@ -144,3 +144,11 @@ def test_a_head_that_is_not_linear_is_refused() -> None:
 @pytest.mark.parametrize(("pad", "expected"), [(None, 2), (0, 0), (5, 5)])
 def test_rows_are_filled_with_padding_or_else_the_end_token(pad: int | None, expected: int) -> None:
     assert pad_token_id(SimpleNamespace(pad_token_id=pad, eos_token_id=2)) == expected
+
+
+def test_texts_beyond_the_models_context_are_refused_by_both_lengths() -> None:
+    model = SimpleNamespace(config=SimpleNamespace(max_position_embeddings=100))
+    load.check_context(model, 100)
+    with pytest.raises(ModelError, match=r"at most 100 tokens, but up to 101"):
+        load.check_context(model, 101)
+    load.check_context(SimpleNamespace(config=SimpleNamespace()), 10**9)  # ALiBi has no limit

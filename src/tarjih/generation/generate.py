@@ -53,7 +53,10 @@ def generate(
     size = settings.batch_size
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     loaded, encoder = source.load()
-    check_context(loaded.model, settings.max_prompt_tokens + settings.max_new_tokens)
+    longest = max(
+        len(encoder.prompt(c.complaint, settings.max_prompt_tokens).ids) for c in consultations
+    )
+    check_context(loaded.model, longest + settings.max_new_tokens)
     with reporter.stage("answering", len(consultations)) as advance:
         for number, indices in enumerate(batches):
             chosen = [consultations[index] for index in indices]
