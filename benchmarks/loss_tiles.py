@@ -43,7 +43,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, loss in losses.items():
             start = time.perf_counter()
-            loss().backward()
+            loss().backward()  # type: ignore[no-untyped-call]
             seconds[name].append(time.perf_counter() - start)
     naive = median(seconds["naive equation"])
     print(f"N = {rows}, D = {width}, V = {vocabulary}, {torch.get_num_threads()} threads")
