@@ -143,14 +143,15 @@ def test_an_earlier_result_outlives_a_kill(
 
 
 @pytest.mark.parametrize(
-    "step", [1, 16, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 3, 5, 8))]
+    "step", [1, 16, *(pytest.param(step, marks=pytest.mark.slow) for step in (8, 11, 13))]
 )
 def test_an_experiment_killed_while_writing_any_file_comes_to_the_same_results(
     step: int, tmp_path: Path, plan_file: Path, results_of_plan: dict[str, Any]
 ) -> None:
     """Each start is killed at its `step`-th write, until one start has fewer writes than that.
 
-    With a step of 1 nothing would ever be finished, so there the kill comes once.
+    The prepared folder appears whole or not at all, and takes eight writes: a start that is killed
+    sooner than that, each time, gets nowhere. So with a step of 1 the kill comes once.
     """
     out = tmp_path / "results"
     kills = 0
