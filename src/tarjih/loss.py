@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 # One tile of float32 logits: large enough that reading the head once more per tile costs little
-# (measured with 8 to 256 MiB on 2 cores: from 128 MiB on, no slower than the naive equation).
+# (docs/lab-notes.md has the times for 8 to 256 MiB).
 TILE_BYTES = 128 * 1024 * 1024
 _FEWEST_ROWS = 16
 
