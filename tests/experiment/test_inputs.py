@@ -52,7 +52,7 @@ def test_examples_are_drawn_by_the_seed_and_in_their_order(
     few = {"data__max_train_examples": 7, "data__max_test_examples": 3}
     drawn = _inputs(plan, tmp_path, **few)
     again = _inputs(plan, tmp_path, conditions=["shuffled"], seeds=[9], **few)
-    assert drawn.hashes() == again.hashes()
+    assert drawn.hashes == again.hashes
     assert (len(drawn.train), len(drawn.test)) == (7, 3)
     assert [one for one in whole.train if one in drawn.train] == drawn.train
     assert [one for one in whole.test if one in drawn.test] == drawn.test

@@ -181,7 +181,7 @@ def _signature(cell: Cell, config: ExperimentConfig, inputs: Inputs) -> dict[str
         "seed": cell.seed,
         "weighting": settings["weighting"],
         "settings_hash": sha256_of(settings),
-        "data_hash": inputs.hashes(),
+        "data_hash": inputs.hashes,
         "hardware": chosen_hardware(config.loading),
         "versions": versions(),
     }

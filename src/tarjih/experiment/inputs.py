@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Inputs:
     data: dict[str, Any]
     severity: dict[str, Any]
 
+    @cached_property
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each split as it is used."""
         return {

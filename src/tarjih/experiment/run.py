@@ -125,7 +125,7 @@ def _results(
         severity=inputs.severity,
         signature={
             "settings_hash": sha256_of(settings),
-            "data_hash": inputs.hashes(),
+            "data_hash": inputs.hashes,
             "versions": versions(),
         },
         records=list(records),

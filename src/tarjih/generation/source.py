@@ -16,6 +16,7 @@ from tarjih.models.load import LoadedModel, ModelSettings, load_causal_model, ou
 from tarjih.models.lora import load_adapter
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.signature import hash_of_model_folder
+from tarjih.training.train import damaged_run
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,7 @@ def finished_run(folder: Path) -> AnswerSource:
             model_settings=ModelSettings.model_validate(run["model_settings"]),
         )
     except (KeyError, TypeError, ValidationError):
-        raise DataError(
-            "this is not the record of a training run, or it was damaged",
-            file=folder / "run.json",
-            remedy="remove the folder and train again",
-        ) from None
+        raise damaged_run(folder) from None
 
 
 def open_source(run_or_model: str) -> AnswerSource:

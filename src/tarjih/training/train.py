@@ -156,11 +156,16 @@ def read_run(folder: Path) -> FinishedRun:
             signature=raw["signature"],
         )
     except (KeyError, TypeError, ValidationError):
-        raise DataError(
-            "this is not the record of a training run, or it was damaged",
-            file=folder / "run.json",
-            remedy="remove the folder and train again",
-        ) from None
+        raise damaged_run(folder) from None
+
+
+def damaged_run(folder: Path) -> DataError:
+    """The error for a run folder whose record cannot be used."""
+    return DataError(
+        "this is not the record of a training run, or it was damaged",
+        file=folder / "run.json",
+        remedy="remove the folder and train again",
+    )
 
 
 def _write_run(finished: FinishedRun, plan: dict[str, Any]) -> None:
