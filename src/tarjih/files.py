@@ -37,6 +37,19 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_unclaimed(folder: Path, first: str) -> bool:
+    """Whether nothing stands at `folder` that anybody could miss.
+
+    That is: nothing, an empty folder, or one where a kill in the middle of writing the file
+    `first` atomically left nothing but its temporary file.
+    """
+    if not folder.exists():
+        return True
+    return folder.is_dir() and all(
+        path.name.startswith(f".{first}.") and path.suffix == ".part" for path in folder.iterdir()
+    )
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`; put it in its place if the block succeeds."""

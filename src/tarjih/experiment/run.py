@@ -10,7 +10,7 @@ from tarjih.errors import DataError, FolderError
 from tarjih.evaluation.bertscore import load_encoder
 from tarjih.experiment.cells import Cell, finished_record, plan_cells, run_cell
 from tarjih.experiment.inputs import Inputs, make_inputs
-from tarjih.files import read_json, sha256_of, write_json
+from tarjih.files import is_unclaimed, read_json, sha256_of, write_json
 from tarjih.models.load import load_tokenizer
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.progress import SILENT, Reporter
@@ -84,7 +84,7 @@ def _claim_folder(config: ExperimentConfig, out: Path) -> None:
                 file=out,
                 remedy="choose another folder with --out, or remove this one",
             )
-    elif out.exists() and (not out.is_dir() or any(map(_is_somebodys, out.iterdir()))):
+    elif not is_unclaimed(out, PLAN_FILE):
         raise FolderError(
             "this folder is not empty and holds no experiment",
             file=out,
@@ -107,11 +107,6 @@ def _differences(settings: dict[str, Any], earlier: Any) -> list[str]:
         if name in before and before[name] != weighting
     ]
     return sorted(different)
-
-
-def _is_somebodys(path: Path) -> bool:
-    # A kill in the middle of the first write leaves nothing but its temporary file.
-    return not (path.name.startswith(f".{PLAN_FILE}.") and path.suffix == ".part")
 
 
 def _results(

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from tarjih.data.prompt import PromptSettings
 from tarjih.errors import DataError, FolderError
-from tarjih.files import atomic_folder, read_json, sha256_of, write_json
+from tarjih.files import atomic_folder, is_unclaimed, read_json, sha256_of, write_json
 from tarjih.models import resolve_model
 from tarjih.models.load import (
     LoadedModel,
@@ -193,10 +193,7 @@ def _claim_folder(out: Path, plan: dict[str, Any]) -> None:
                 remedy="choose another folder, or remove this one if it is no longer needed",
             )
         return
-    # A kill in the middle of the first write leaves nothing but the plan's temporary file.
-    if out.exists() and (
-        not out.is_dir() or any(not file.name.startswith(".plan.json.") for file in out.iterdir())
-    ):
+    if not is_unclaimed(out, planned.name):
         raise FolderError(
             "this folder is not empty and holds no run of ours",
             file=out,
