@@ -143,9 +143,20 @@ class TrainingPoint(_Record):
 
     step: int
     loss: float | None = None
+    loss_by_severity: dict[str, float] = {}
     weighted_loss: float | None = None
     validation_loss: float | None = None
+    validation_loss_by_severity: dict[str, float] = {}
     learning_rate: float | None = None
+    gradient_norm: float | None = Field(None, description="before clipping")
+
+
+class FirstStepGradient(_Record):
+    """The first step's gradient, with the weights and without them: whether they act at all."""
+
+    norm: float
+    unweighted_norm: float
+    cosine: float = Field(description="between the two; 1 means that weights change no direction")
 
 
 class TrainingSummary(_Record):
@@ -159,6 +170,9 @@ class TrainingSummary(_Record):
     truncated_complaints: int
     dropped_long_responses: int
     trainable_parameters: int
+    first_step: FirstStepGradient | None = Field(
+        None, description="absent where parameters are sharded over ranks"
+    )
     history: list[TrainingPoint]
 
 

@@ -233,7 +233,16 @@ def test_settings_lists_every_key_on_lines_of_its_own(kind: str, line: str) -> N
 
 def test_version_and_help() -> None:
     assert run_here("--version").out == f"tarjih {__version__}\n"
-    for command in ("prepare", "severity", "train", "generate", "evaluate", "run", "report"):
+    for command in (
+        "prepare",
+        "severity",
+        "preview",
+        "train",
+        "generate",
+        "evaluate",
+        "run",
+        "report",
+    ):
         assert command in run_here("--help").out
         assert run_here(command, "--help").code == 0
 

@@ -29,6 +29,7 @@ def run_folder(
         "model": str(tiny_folder("qwen2")),
         "prompt": {"template": TEMPLATE},
         "model_settings": FLOAT32.model_dump(),
+        "training_settings": {"method": "lora"},
     }
     (tmp_path / "run" / "run.json").write_text(json.dumps(record))
     return tmp_path / "run"
@@ -69,7 +70,7 @@ def test_the_identity_changes_with_the_adapter(run_folder: Path) -> None:
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
     assert finished_run(run_folder).identity() != before
-    assert base_model(str(before["model"])).identity()["adapter_hash"] is None
+    assert base_model(str(before["model"])).identity()["trained_hash"] == []
 
 
 def test_a_run_that_is_not_finished_says_so(run_folder: Path) -> None:

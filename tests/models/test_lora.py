@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tarjih.errors import ModelError
-from tarjih.models.load import LoadedModel, output_head
+from tarjih.models.load import LoadedModel
+from tarjih.models.logits import output_head
 from tarjih.models.lora import LoraSettings, add_lora, load_adapter
 from tiny_models import ARCHITECTURES, TEXTS, move_adapters
 

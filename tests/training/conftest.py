@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import importlib
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +12,8 @@ from tarjih.data.prompt import PromptSettings
 from tarjih.models.lora import LoraSettings
 from tarjih.progress import Advance, Reporter
 from tarjih.training.examples import Example
+from tarjih.training.job import TrainingJob
 from tarjih.training.settings import TrainingSettings
-from tarjih.training.train import TrainingJob
 from tarjih.weighting import Weighting
 from tiny_models import FLOAT32, TinyFolder, make_consultations, tiny_folder, tiny_model
 
@@ -65,6 +67,15 @@ def make_examples(
         )
         for index in range(count)
     ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _libraries_are_no_garbage() -> None:
+    """Trainer collects garbage at each start; looking through all of torch takes half the time."""
+    for name in ("peft", "torch.utils.tensorboard", "transformers.trainer"):
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

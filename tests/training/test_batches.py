@@ -1,102 +1,123 @@
 from __future__ import annotations
 
 import random
+from itertools import chain
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarjih.training.batches import LengthBucketedSampler, WeightedCollator, padding_share
-from tarjih.training.examples import Example
+from tarjih.training.batches import Step, padding_share, parts_of_rank, plan_steps
 
-lengths_ = st.lists(st.integers(1, 600), max_size=300)
-sizes_ = st.integers(1, 16)
+lengths_ = st.lists(st.integers(1, 600), max_size=200)
 
 
-def test_a_batch_is_what_is_written_out_here() -> None:
-    batch = WeightedCollator(pad_id=1)(
-        [Example([5, 6, 7], [8, 1], 0.5), Example([9], [1], 2.0)]  # 1 ends and fills
-    )
-    assert batch["input_ids"].tolist() == [[5, 6, 7, 8, 1], [9, 1, 1, 1, 1]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]
-    assert batch["labels"].tolist() == [[-100, -100, -100, 8, 1], [-100, 1, -100, -100, -100]]
-    assert batch["weights"].tolist() == [0.5, 2.0]
-    assert batch["input_ids"].dtype == batch["labels"].dtype == torch.int64
-    assert batch["weights"].dtype == torch.float32
+def flat(steps: list[Step]) -> list[int]:
+    return [index for step in steps for part in step for index in part]
+
+
+def many_lengths(count: int) -> list[int]:
+    draw = random.Random(1)
+    return [min(512, int(draw.lognormvariate(4.3, 0.8)) + 5) for _ in range(count)]
 
 
 @given(
-    rows=st.lists(
-        st.tuples(st.lists(st.integers(0, 9), max_size=9), st.lists(st.integers(0, 9), max_size=9)),
-        min_size=1,
-        max_size=6,
-    ),
-    pad=st.integers(0, 9),
+    lengths=lengths_,
+    size=st.integers(1, 16),
+    parts=st.integers(1, 5),
+    tokens=st.none() | st.integers(1, 2000),
+    seed=st.integers(-5, 10**6),
+    epochs=st.integers(1, 3),
 )
-def test_every_token_is_where_it_belongs_whatever_the_padding_token(
-    rows: list[tuple[list[int], list[int]]], pad: int
+def test_each_epoch_has_every_example_once_in_parts_of_the_allowed_size(
+    lengths: list[int], size: int, parts: int, tokens: int | None, seed: int, epochs: int
 ) -> None:
-    batch = WeightedCollator(pad)([Example(prompt, response) for prompt, response in rows])
-    for row, (prompt, response) in enumerate(rows):
-        mask = batch["attention_mask"][row].bool()
-        assert batch["input_ids"][row][mask].tolist() == prompt + response
-        supervised = batch["labels"][row] != -100
-        assert batch["labels"][row][supervised].tolist() == response
-        assert int(supervised.sum()) == len(response)
+    def plan() -> list[Step]:
+        return plan_steps(
+            lengths, batch_size=size, parts=parts, seed=seed, epochs=epochs, batch_tokens=tokens
+        )
+
+    steps = plan()
+    assert steps == plan()
+    assert sorted(flat(steps)) == sorted(list(range(len(lengths))) * epochs)
+    for step in steps:
+        assert len(step) == parts
+        assert step[0]
+        for part in step:
+            assert len(part) <= size
+            if tokens is not None and len(part) > 1:
+                assert len(part) * max(lengths[index] for index in part) <= tokens
 
 
-@given(lengths=lengths_, size=sizes_, seed=st.integers(-5, 10**6), epoch=st.integers(0, 5))
-def test_the_sampler_gives_every_index_once_and_always_the_same_way(
-    lengths: list[int], size: int, seed: int, epoch: int
-) -> None:
-    orders = []
-    for _ in range(2):
-        sampler = LengthBucketedSampler(lengths, size, seed)
-        sampler.set_epoch(epoch)
-        torch.rand(1)  # the global generator must not matter
-        orders.append(list(sampler))
-    assert orders[0] == orders[1]
-    assert sorted(orders[0]) == list(range(len(lengths)))
-    assert len(sampler) == len(lengths)
+@given(lengths=lengths_, seed=st.integers(0, 100))
+def test_how_a_step_is_cut_changes_no_step(lengths: list[int], seed: int) -> None:
+    def steps(size: int, parts: int) -> list[list[int]]:
+        planned = plan_steps(lengths, batch_size=size, parts=parts, seed=seed, epochs=2)
+        return [list(chain(*step)) for step in planned]
+
+    whole = steps(8, 1)
+    for size, parts in ((4, 2), (2, 4), (1, 8)):
+        assert steps(size, parts) == whole
 
 
-def batches_of(epoch: int, seed: int) -> set[frozenset[int]]:
-    draw = random.Random(3)
-    sampler = LengthBucketedSampler([draw.randint(1, 400) for _ in range(2000)], 4, seed)
-    sampler.set_epoch(epoch)
-    order = list(sampler)
-    return {frozenset(order[at : at + 4]) for at in range(0, 2000, 4)}
+def test_ranks_share_out_the_parts_of_each_step() -> None:
+    steps = plan_steps(many_lengths(37), batch_size=2, parts=4, seed=1, epochs=1)
+    first, second = (parts_of_rank(steps, rank, 2) for rank in range(2))
+    assert len(first) == len(second) == 2 * len(steps)
+    taken = [part for pair in zip(first, second, strict=True) for part in pair]
+    assert taken == [part for step in steps for part in step]
+    assert parts_of_rank(steps, 0, 1) == taken
 
 
-@pytest.mark.parametrize("other", [(1, 7), (0, 8)])
-def test_another_epoch_and_another_seed_give_other_batches(other: tuple[int, int]) -> None:
-    first, second = batches_of(0, 7), batches_of(*other)
-    assert len(first & second) < 0.05 * len(first)
+def test_other_epochs_and_other_seeds_have_other_steps() -> None:
+    def steps(epoch: int, seed: int) -> set[frozenset[int]]:
+        planned = plan_steps(many_lengths(2000), batch_size=4, parts=1, seed=seed, epochs=2)
+        half = len(planned) // 2
+        return {frozenset(step[0]) for step in planned[epoch * half : (epoch + 1) * half]}
+
+    assert len(steps(0, 7)) == 500
+    for epoch, seed in ((1, 7), (0, 8)):
+        assert len(steps(0, 7) & steps(epoch, seed)) < 25
+
+
+def test_a_longer_run_begins_as_a_shorter_one() -> None:
+    def steps(epochs: float, max_steps: int | None = None) -> list[Step]:
+        return plan_steps(
+            many_lengths(64), batch_size=8, parts=1, seed=1, epochs=epochs, max_steps=max_steps
+        )
+
+    two = steps(2)
+    assert len(two) == 16
+    assert steps(1) == two[:8]
+    assert steps(1.5) == two[:12]
+    assert steps(0.01) == two[:1]
+    assert steps(2, max_steps=3) == two[:3]
+    assert steps(1, max_steps=99) == two[:8]
+    assert steps(1.01) == two[:9]
 
 
 @pytest.mark.parametrize("count", [997, 4000])
-def test_very_different_lengths_are_padded_little(count: int) -> None:
-    draw = random.Random(1)
-    lengths = [min(512, int(draw.lognormvariate(4.3, 0.8)) + 5) for _ in range(count)]
-    sampler = LengthBucketedSampler(lengths, 8, seed=1)
-    assert padding_share(lengths, list(sampler), 8) < 0.10
-    assert padding_share(lengths, range(count), 8) > 0.40  # what it would be without
+@pytest.mark.parametrize("tokens", [None, 4096])
+def test_very_different_lengths_are_padded_little(count: int, tokens: int | None) -> None:
+    lengths = many_lengths(count)
+    size = 8 if tokens is None else 64
+    steps = plan_steps(lengths, batch_size=size, parts=1, seed=1, epochs=1, batch_tokens=tokens)
+    assert padding_share(lengths, steps) < 0.10
+    in_order = [[list(range(at, min(at + 8, count)))] for at in range(0, count, 8)]
+    assert padding_share(lengths, in_order) > 0.40  # what it would be without
+
+
+def test_a_budget_of_tokens_gives_short_examples_larger_batches() -> None:
+    lengths = many_lengths(2000)
+    steps = plan_steps(lengths, batch_size=64, parts=1, seed=1, epochs=1, batch_tokens=4096)
+    sizes = {len(step[0]) for step in steps}
+    assert min(sizes) <= 8
+    assert max(sizes) == 64
+    full = [len(step[0]) * max(lengths[i] for i in step[0]) for step in steps]
+    assert sorted(full)[len(full) // 5] > 0.75 * 4096  # all but a few are nearly full
 
 
 def test_the_share_of_padding_counts_tokens() -> None:
-    assert padding_share([4, 2, 3], [0, 1, 2], 2) == pytest.approx(1 - 9 / 11)
-    assert padding_share([4, 2, 3], [1, 2, 0], 1) == 0
-
-
-def test_the_short_batch_comes_last() -> None:
-    # The loader cuts the stream every 4 indices: a short batch before others would shift them all.
-    for epoch in range(20):
-        sampler = LengthBucketedSampler(range(10, 100, 10), 4, seed=0)
-        sampler.set_epoch(epoch)
-        order = list(sampler)
-        assert order[-1] == 0
-        assert {frozenset(order[:4]), frozenset(order[4:8])} == {
-            frozenset({8, 7, 6, 5}),
-            frozenset({4, 3, 2, 1}),
-        }
+    assert padding_share([4, 2, 3], [[[0, 1]], [[2], []]]) == pytest.approx(1 - 9 / 11)
+    assert padding_share([4, 2, 3], [[[1], [2], [0]]]) == 0
+    assert padding_share([], []) == 0

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tarjih.models.load import LoadedModel, output_head
+from tarjih.models.load import LoadedModel
+from tarjih.models.logits import output_head
 from tarjih.models.lora import LoraSettings, add_lora
-from tarjih.training.batches import WeightedCollator
+from tarjih.training.collate import WeightedCollator
 from tarjih.training.examples import Example
 from tarjih.training.head import weighted_forward
 from tiny_models import ARCHITECTURES, move_adapters
@@ -56,7 +57,7 @@ def test_the_loss_is_the_equation_on_the_models_own_logits(
     assert isinstance(expected, Tensor)
     expected.backward()  # type: ignore[no-untyped-call]
     wanted = gradients(model)
-    losses = weighted_forward(model, output_head(model), batch)
+    losses = weighted_forward(model, batch)
     losses.total.backward()  # type: ignore[no-untyped-call]
     found = gradients(model)
     torch.testing.assert_close(losses.total.double(), expected, rtol=1e-5, atol=1e-5)
@@ -71,10 +72,10 @@ def test_a_rows_weight_is_its_own(tiny_model: TinyModel) -> None:
     # A weight of shape (B, 1, 1) against losses (B, T) gives (B, B, T): every row the mean weight.
     model = tiny_model("qwen2").model.requires_grad_(False)
     shares = [float(losses.sum()) for losses in naive_losses(model, a_batch((1, 1, 1, 1)))]
-    ones = float(weighted_forward(model, output_head(model), a_batch((1, 1, 1, 1))).total)
+    ones = float(weighted_forward(model, a_batch((1, 1, 1, 1))).total)
     for row, share in enumerate(shares):
         doubled = tuple(2.0 if index == row else 1.0 for index in range(4))
-        total = float(weighted_forward(model, output_head(model), a_batch(doubled)).total)
+        total = float(weighted_forward(model, a_batch(doubled)).total)
         assert total - ones == pytest.approx(share, rel=1e-4)
 
 
@@ -85,21 +86,21 @@ def test_the_head_sees_supervised_positions_only(
 
     seen = []
 
-    def spy(hidden: Tensor, *args: Tensor, **kwargs: Tensor) -> tuple[Tensor, Tensor]:
+    def spy(hidden: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
         seen.append(len(hidden))
-        return hidden.sum(), torch.zeros(len(hidden))
+        return hidden.sum(dim=1)
 
-    monkeypatch.setattr(module, "weighted_and_token_losses", spy)
+    monkeypatch.setattr(module, "token_losses", spy)
     examples = make_examples(5)
     model = tiny_model("gpt2").model
-    weighted_forward(model, output_head(model), WeightedCollator(1)(examples))
+    weighted_forward(model, WeightedCollator(1)(examples))
     assert seen == [sum(len(example.response_ids) for example in examples)]
 
 
 def test_no_supervised_token_gives_a_zero_that_can_be_differentiated(tiny_model: TinyModel) -> None:
     model = add_lora(tiny_model("gemma3").model, LoraSettings(rank=2))
     batch = WeightedCollator(1)([Example([4, 5, 6], [])])
-    losses = weighted_forward(model, output_head(model), batch)
+    losses = weighted_forward(model, batch)
     assert losses.total.item() == 0
     assert len(losses.token_losses) == len(losses.rows) == 0
     losses.total.backward()  # type: ignore[no-untyped-call]
@@ -111,7 +112,7 @@ def test_a_response_without_a_prompt_loses_only_what_nothing_predicts(
 ) -> None:
     model = tiny_model("qwen3").model
     batch = WeightedCollator(1)([Example([], [4, 5, 1])])
-    assert len(weighted_forward(model, output_head(model), batch).token_losses) == 2
+    assert len(weighted_forward(model, batch).token_losses) == 2
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "gpt2"])
@@ -119,7 +120,7 @@ def test_the_head_is_itself_again_afterwards(architecture: str, tiny_model: Tiny
     model = tiny_model(architecture).model
     batch = a_batch()
     before = model(input_ids=batch["input_ids"]).logits
-    weighted_forward(model, output_head(model), batch)
+    weighted_forward(model, batch)
     torch.testing.assert_close(model(input_ids=batch["input_ids"]).logits, before, rtol=0, atol=0)
 
 
@@ -129,6 +130,6 @@ def test_the_head_is_itself_again_after_an_error(tiny_model: TinyModel) -> None:
     broken = a_batch()
     broken["labels"] = broken["labels"].clamp(min=-100) + 10**6 * (broken["labels"] != -100)
     with pytest.raises(ValueError, match="targets must lie in"):
-        weighted_forward(model, head, broken)
+        weighted_forward(model, broken)
     assert "forward" not in vars(head)
     assert model(input_ids=broken["input_ids"]).logits.shape[-1] == model.config.vocab_size

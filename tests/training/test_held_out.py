@@ -8,7 +8,7 @@ import pytest
 
 from tarjih.models.load import LoadedModel
 from tarjih.models.lora import LoraSettings, add_lora
-from tarjih.training.batches import WeightedCollator
+from tarjih.training.collate import WeightedCollator
 from tarjih.training.held_out import response_losses
 from tiny_models import ARCHITECTURES, move_adapters
 

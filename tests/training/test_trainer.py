@@ -12,7 +12,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from tarjih.errors import ModelError, WorkFailedError
 from tarjih.models.load import LoadedModel
 from tarjih.models.lora import LoraSettings, add_lora
-from tarjih.training.batches import LengthBucketedSampler, WeightedCollator
+from tarjih.training.batches import Step, plan_steps
+from tarjih.training.collate import WeightedCollator
 from tarjih.training.examples import Example
 from tarjih.training.trainer import SeverityWeightedTrainer
 from tiny_models import move_adapters
@@ -60,7 +61,7 @@ def run(
     accumulation: int = 1,
     steps: int = 1,
     learning_rate: float = 1e-2,
-    lengths: Sequence[int] | None = None,
+    planned: Sequence[Step] | None = None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> tuple[Trainer, list[State]]:
     """Train from the same moved adapters; the trainer and each step's gradients."""
@@ -69,7 +70,7 @@ def run(
     move_adapters(model)
     recorder = GradientRecorder()
     weighted = issubclass(kind, SeverityWeightedTrainer)
-    more: dict[str, Any] = {"lengths": lengths} if weighted else {}
+    more: dict[str, Any] = {"steps": planned} if weighted else {}
     trainer = kind(
         model=model,
         args=TrainingArguments(
@@ -103,6 +104,11 @@ def parameters(trainer: Trainer) -> State:
     return {n: p.detach() for n, p in trainer.model.named_parameters() if p.requires_grad}
 
 
+def logs(trainer: Trainer) -> list[dict[str, float]]:
+    """What was logged of each step."""
+    return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
 def assert_same(found: State, wanted: State, factor: float = 1.0) -> None:
     assert found.keys() == wanted.keys()
     for name, tensor in wanted.items():
@@ -129,9 +135,7 @@ def test_accumulation_takes_the_step_of_the_whole_batch(
     assert_same(found[0], wanted[0])
     assert_same(parameters(parts), parameters(whole))
     for name in ("loss", "plain_loss"):
-        assert parts.state.log_history[0][name] == pytest.approx(
-            whole.state.log_history[0][name], rel=1e-4
-        )
+        assert logs(parts)[0][name] == pytest.approx(logs(whole)[0][name], rel=1e-4)
 
 
 def test_the_logged_losses_are_per_supervised_token(tiny_model: TinyModel, tmp_path: Path) -> None:
@@ -144,7 +148,7 @@ def test_the_logged_losses_are_per_supervised_token(tiny_model: TinyModel, tmp_p
         batch_size=2,
         accumulation=4,
     )
-    log = trainer.state.log_history[0]
+    (log,) = logs(trainer)
     assert log["loss"] == pytest.approx(3 * log["plain_loss"], rel=1e-4)
 
 
@@ -160,8 +164,7 @@ def test_unit_weights_walk_the_path_of_the_plain_trainer(
     assert len(found) == len(wanted) == 3
     for step in range(3):
         assert_same(found[step], wanted[step])
-        expected = plain.state.log_history[step]
-        log = ours.state.log_history[step]
+        expected, log = logs(plain)[step], logs(ours)[step]
         assert log["loss"] == pytest.approx(expected["loss"], rel=1e-4)
         assert log["plain_loss"] == pytest.approx(log["loss"], rel=1e-4)
     for name, tensor in parameters(plain).items():
@@ -186,25 +189,32 @@ def test_a_weight_of_zero_takes_an_example_out_but_not_out_of_the_count(
     assert_same(part[0], alone[0], factor=sum(tokens[:4]) / sum(tokens))
 
 
-def test_each_epoch_has_the_samplers_order(tiny_model: TinyModel, tmp_path: Path) -> None:
+def test_the_planned_batches_are_the_ones_that_are_taken(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
     examples = make_examples(10)
     lengths = [len(example) for example in examples]
+    planned = plan_steps(lengths, batch_size=4, parts=2, seed=3, epochs=2)
     seen: list[list[int]] = []
 
     class Watching(SeverityWeightedTrainer):
         def compute_loss(self, model: Any, inputs: dict[str, Tensor], *args: Any, **kw: Any) -> Any:
-            seen.append(inputs["attention_mask"].sum(1).tolist())
+            supervised = inputs["labels"] != -100
+            seen.append(inputs["attention_mask"].sum(1)[supervised.any(1)].tolist())
             return super().compute_loss(model, inputs, *args, **kw)
 
-    run(Watching, tiny_model("qwen2"), tmp_path, examples, batch_size=4, steps=6, lengths=lengths)
-    expected = []
-    for epoch in range(2):
-        sampler = LengthBucketedSampler(lengths, 4, seed=3)
-        sampler.set_epoch(epoch)
-        order = [lengths[index] for index in sampler]
-        expected += [order[:4], order[4:8], order[8:]]
-    assert seen == expected
-    assert expected[:3] != expected[3:]
+    run(
+        Watching,
+        tiny_model("qwen2"),
+        tmp_path,
+        examples,
+        batch_size=4,
+        accumulation=2,
+        steps=len(planned),
+        planned=planned,
+    )
+    assert seen == [[lengths[index] for index in part] for step in planned for part in step]
+    assert [] in seen  # 10 examples in steps of 8: the last parts of an epoch are empty
 
 
 def test_a_loss_that_is_no_number_ends_the_run(tiny_model: TinyModel, tmp_path: Path) -> None:
@@ -219,8 +229,17 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny_model: TinyModel, tmp_path: 
         )
 
 
-def test_a_model_that_changes_its_logits_is_refused(tiny_model: TinyModel, tmp_path: Path) -> None:
+def test_a_model_that_changes_its_logits_in_an_unknown_way_is_refused(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
     loaded = tiny_model("gemma3")
-    loaded.model.config.final_logit_softcapping = 30.0
-    with pytest.raises(ModelError, match="final_logit_softcapping"):
+    own = loaded.model.forward
+
+    def forward(**inputs: Any) -> Any:
+        output = own(**inputs)
+        output.logits = output.logits.abs()
+        return output
+
+    loaded.model.forward = forward
+    with pytest.raises(ModelError, match="Gemma3ForCausalLM changes its logits"):
         run(SeverityWeightedTrainer, loaded, tmp_path, make_examples(8))

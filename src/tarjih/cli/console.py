@@ -32,7 +32,8 @@ from tarjih.progress import Advance, Reporter
 P = ParamSpec("P")
 R = TypeVar("R")
 
-out = Console()
+# Of several processes that `accelerate launch` started, the first one speaks; all report errors.
+out = Console(quiet=os.environ.get("RANK", "0") != "0")
 err = Console(stderr=True)
 _SECONDS_BETWEEN_LINES = 30.0
 _INTERRUPTED = 130

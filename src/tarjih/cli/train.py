@@ -9,8 +9,6 @@ import typer
 
 from tarjih.cli.console import ConsoleReporter, command, out, say_written
 from tarjih.cli.outputs import naming
-from tarjih.errors import DataError
-from tarjih.records import Consultation
 
 
 @command
@@ -21,22 +19,11 @@ def train(
     ] = None,
 ) -> None:
     """Fine-tune a model with the severity-weighted loss; rerunning goes on where it stopped."""
-    from tarjih.config import RunConfig
-    from tarjih.settings import load_settings
-    from tarjih.training.train import TrainingJob
+    from tarjih.cli.jobs import read_run_config, training_job
     from tarjih.training.train import train as fine_tune
 
-    chosen = load_settings(RunConfig, config, overrides or [])
-    job = TrainingJob(
-        model=chosen.model,
-        train=_read(chosen.train, probabilities=not chosen.weighting.is_uniform),
-        validation=_read(chosen.validation) if chosen.validation is not None else [],
-        weighting=chosen.weighting,
-        seed=chosen.seed,
-        prompt=chosen.prompt,
-        model_settings=chosen.loading,
-        training=chosen.training,
-    )
+    chosen = read_run_config(config, overrides or [])
+    job = training_job(chosen)
     with naming(chosen.train):
         run = fine_tune(job, chosen.out, ConsoleReporter())
     curve = [point for point in run.training.history if point.validation_loss is not None]
@@ -51,21 +38,3 @@ def train(
             "nats a token"
         )
     say_written(run.folder)
-
-
-def _read(file: Path, *, probabilities: bool = False) -> list[Consultation]:
-    from tarjih.data.read import read_consultations
-
-    try:
-        return read_consultations(file, require_response=True, require_probabilities=probabilities)
-    except DataError as error:
-        if "--" not in error.remedy:
-            raise
-        # The remedy names options that reading has in other commands.
-        raise DataError(
-            error.what,
-            file=error.file,
-            row=error.row,
-            column=error.column,
-            remedy="read it with tarjih prepare first, which can be told columns and encodings",
-        ) from None

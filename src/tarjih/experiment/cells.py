@@ -22,7 +22,8 @@ from tarjih.models.packaged import PREFIX, resolve_model
 from tarjih.progress import Reporter, from_totals
 from tarjih.records import ResultRecord, TrainingSummary, WeightSpread
 from tarjih.signature import hash_of_model_folder, versions
-from tarjih.training.train import TrainingJob, train
+from tarjih.training.job import TrainingJob
+from tarjih.training.train import train
 from tarjih.weighting import Weighting
 
 # What a finished cell must agree in to be taken over; versions may differ. The folder has the seed.

@@ -12,11 +12,12 @@ from tarjih.data.prompt import PromptSettings
 from tarjih.errors import DataError, ModelError
 from tarjih.files import read_json, sha256_of_file
 from tarjih.models import resolve_model
-from tarjih.models.load import LoadedModel, ModelSettings, load_causal_model, output_head
+from tarjih.models.load import LoadedModel, ModelSettings, load_causal_model
+from tarjih.models.logits import output_head
 from tarjih.models.lora import load_adapter
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.signature import hash_of_model_folder
-from tarjih.training.train import damaged_run
+from tarjih.training.run_folder import ADAPTER, MODEL, RECORD, damaged_run
 
 
 @dataclass(frozen=True)
@@ -27,23 +28,27 @@ class AnswerSource:
     adapter: Path | None
     prompt: PromptSettings
     model_settings: ModelSettings
+    four_bit: bool = False
 
     def identity(self) -> dict[str, Any]:
         """What decides the answers; part of the fingerprint of an answers file."""
         base = resolve_model(self.model)
+        trained = self.adapter
+        if trained is None and (Path(self.model).parent / RECORD).is_file():
+            trained = Path(self.model)
+        weights = [] if trained is None else sorted(trained.glob("*.safetensors"))
         return {
             "model": self.model,
             "model_hash": hash_of_model_folder(base) if isinstance(base, Path) else None,
-            "adapter_hash": None
-            if self.adapter is None
-            else sha256_of_file(self.adapter / "adapter_model.safetensors"),
+            "trained_hash": [sha256_of_file(file) for file in weights],
             "prompt": self.prompt.model_dump(),
             "model_settings": self.model_settings.model_dump(),
+            "four_bit": self.four_bit,
         }
 
     def load(self) -> tuple[LoadedModel, PromptEncoder]:
         """Load the model, in evaluation mode."""
-        loaded = load_causal_model(self.model, self.model_settings)
+        loaded = load_causal_model(self.model, self.model_settings, four_bit=self.four_bit)
         if self.adapter is not None:
             loaded = replace(loaded, model=load_adapter(loaded.model, self.adapter))
         loaded.model.eval()
@@ -69,28 +74,34 @@ def finished_run(folder: Path) -> AnswerSource:
 
     Raises:
         DataError: when the folder holds no finished run, or its run.json was damaged.
-        ModelError: when its adapter is gone.
+        ModelError: when its adapter or model is gone.
     """
-    if not (folder / "run.json").is_file():
+    if not (folder / RECORD).is_file():
         raise DataError(
-            "this folder holds no finished run (run.json is not there)",
+            f"this folder holds no finished run ({RECORD} is not there)",
             file=folder,
             remedy="finish it with tarjih train, or name a model such as packaged:gemma-3-270m",
         )
-    if not (folder / "adapter" / "adapter_model.safetensors").is_file():
-        raise ModelError(
-            "the adapter of this run is gone", file=folder / "adapter", remedy="train it again"
-        )
-    run = read_json(folder / "run.json")
+    run = read_json(folder / RECORD)
     try:
-        return AnswerSource(
-            model=str(run["model"]),
-            adapter=folder / "adapter",
+        method = run["training_settings"]["method"]
+        source = AnswerSource(
+            model=str(folder / MODEL) if method == "full" else str(run["model"]),
+            adapter=None if method == "full" else folder / ADAPTER,
             prompt=PromptSettings.model_validate(run["prompt"]),
             model_settings=ModelSettings.model_validate(run["model_settings"]),
+            four_bit=method == "qlora",
         )
     except (KeyError, TypeError, ValidationError):
         raise damaged_run(folder) from None
+    result = source.adapter or Path(source.model)
+    if not any(result.glob("*.safetensors")):
+        raise ModelError(
+            f"the {'adapter' if source.adapter else 'model'} of this run is gone",
+            file=result,
+            remedy="train it again",
+        )
+    return source
 
 
 def open_source(run_or_model: str) -> AnswerSource:

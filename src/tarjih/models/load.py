@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,19 +10,12 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from safetensors import SafetensorError
-from torch import nn
 
 from tarjih.errors import ModelError
+from tarjih.models.logits import check_logits
 from tarjih.models.packaged import resolve_model
 from tarjih.settings import Settings
 
-# Settings by which an architecture changes its logits after the head; each must be neutral.
-_LOGIT_CHANGES: dict[str, float | None] = {
-    "final_logit_softcapping": None,
-    "logits_scaling": 1.0,
-    "logit_scale": 1.0,
-    "lm_head_multiplier": 1.0,
-}
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -57,27 +51,73 @@ class LoadedModel:
         return torch.device(self.model.device)
 
 
-def load_causal_model(name: str, settings: ModelSettings) -> LoadedModel:
+def load_causal_model(
+    name: str,
+    settings: ModelSettings,
+    *,
+    weights_in_float32: bool = False,
+    four_bit: bool = False,
+) -> LoadedModel:
     """Load a causal language model by name (see `resolve_model`).
 
+    Args:
+        name: of the model.
+        settings: precision, device, and whether foreign code may run.
+        weights_in_float32: keep float32 weights where `settings.precision` is auto, for training
+            them.
+        four_bit: quantise the weights to 4 bits (NF4, QLoRA, arXiv 2305.14314).
+
     Raises:
-        ModelError: when the model or its tokenizer is absent or unusable, or when the model
-            changes its logits after the head in a way that the loss does not know.
+        ModelError: when the model or its tokenizer is absent or unusable, when the model changes
+            its logits after the head in a way that the loss does not know, or when 4 bits are
+            wanted and there is no CUDA GPU or no bitsandbytes.
     """
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(name, settings)
     device = _device(settings)
+    precision = _precision(settings, device)
+    if weights_in_float32 and settings.precision == "auto":
+        precision = torch.float32
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             resolve_model(name),
-            dtype=_precision(settings, device),
+            dtype=precision,
             trust_remote_code=settings.trust_remote_code,
+            **(four_bit_options(device, precision) if four_bit else {}),
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _cannot_load("model", name, error) from None
-    refuse_unknown_logits(model)
-    return LoadedModel(name=name, model=model.to(device), tokenizer=tokenizer)
+    if not four_bit:  # those are on the GPU already
+        model = model.to(device)
+    check_logits(model)
+    return LoadedModel(name=name, model=model, tokenizer=tokenizer)
+
+
+def four_bit_options(device: torch.device, precision: torch.dtype) -> dict[str, Any]:
+    """What `from_pretrained` needs for 4-bit weights on a GPU.
+
+    Raises:
+        ModelError: when there is no CUDA GPU, or bitsandbytes is not installed.
+    """
+    from transformers import BitsAndBytesConfig
+
+    if device.type != "cuda":
+        raise ModelError(
+            "training.method: qlora needs a CUDA GPU", remedy="set training.method to lora"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError(
+            "training.method: qlora needs bitsandbytes, which is not installed",
+            remedy="pip install 'tarjih[qlora]'",
+        )
+    quantization = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=precision,
+    )
+    return {"quantization_config": quantization, "device_map": {"": device}}
 
 
 def load_tokenizer(name: str, settings: ModelSettings) -> Any:
@@ -121,22 +161,6 @@ def load_tokenizer(name: str, settings: ModelSettings) -> Any:
     return tokenizer
 
 
-def refuse_unknown_logits(model: Any) -> None:
-    """Refuse a model whose logits are not just hidden state times head.
-
-    Raises:
-        ModelError: naming the setting; the loss would silently differ from the model's own.
-    """
-    config = model.config
-    for key, neutral in _LOGIT_CHANGES.items():
-        value = getattr(config, key, neutral)
-        if value not in (None, neutral):
-            raise ModelError(
-                f"{type(model).__name__} changes its logits after the head ({key} = {value})",
-                remedy="this version of tarjih does not support that; choose another model",
-            )
-
-
 def check_context(model: Any, tokens: int) -> None:
     """Refuse texts that are longer than what the model can read.
 
@@ -149,21 +173,6 @@ def check_context(model: Any, tokens: int) -> None:
             f"{type(model).__name__} reads at most {longest} tokens, but up to {tokens} are wanted",
             remedy="lower max_tokens, or max_prompt_tokens and max_new_tokens",
         )
-
-
-def output_head(model: Any) -> nn.Linear:
-    """The layer that turns hidden states into logits.
-
-    Raises:
-        ModelError: when it is not a plain linear layer (for example when LoRA was put on it).
-    """
-    head = model.get_output_embeddings()
-    if not isinstance(head, nn.Linear):
-        raise ModelError(
-            f"the output head is a {type(head).__name__}, not a plain linear layer",
-            remedy="leave the head out of the LoRA targets",
-        )
-    return head
 
 
 def pad_token_id(tokenizer: Any) -> int:

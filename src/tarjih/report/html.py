@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
 from tarjih.files import write_text
 from tarjih.records import ExperimentResults
 from tarjih.report.annotator import annotator_quality
 from tarjih.report.examples import examples_of
-from tarjih.report.names import condition_label, conditions_of, runs, severity_label, showable
+from tarjih.report.names import condition_label, conditions_of, runs, severity_label
+from tarjih.report.pages import render_page
 from tarjih.report.plots import severity_charts, styles_of, training_charts, weight_chart
 from tarjih.report.summary import flat_conditions, spread_sentence, summary_sentences
 from tarjih.report.tables import METRICS, failures, result_table, severity_table
@@ -29,23 +27,9 @@ def write_report(results: ExperimentResults, folder: Path) -> Path:
         results: what the experiment found; anything may be missing.
         folder: the experiment's folder, which the paths of the answers are relative to.
     """
-    environment = Environment(
-        loader=PackageLoader("tarjih.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_finalise,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("report.html.j2")
     path = folder / REPORT_FILE
-    write_text(path, template.render(_context(results, folder)))
+    write_text(path, render_page("report.html.j2", _context(results, folder)))
     return path
-
-
-def _finalise(value: Any) -> Any:
-    # Jinja calls this for every expression of the template, so that no text can be forgotten.
-    return showable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _context(results: ExperimentResults, folder: Path) -> dict[str, Any]:

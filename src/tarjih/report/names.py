@@ -79,7 +79,8 @@ def showable(text: str) -> str:
 
 def latin(text: str) -> str:
     """ASCII for plots, whose fonts cannot join Arabic letters; what is not ASCII becomes `?`."""
-    return showable(text).replace("…", "...").encode("ascii", "replace").decode()
+    on_one_line = " ".join(showable(text).split())
+    return on_one_line.replace("…", "...").encode("ascii", "replace").decode()
 
 
 def direction(text: str) -> str:

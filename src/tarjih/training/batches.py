@@ -1,105 +1,102 @@
-"""Batches of similar length, and how examples become tensors."""
+"""Which examples share a forward pass, and which an optimizer step.
+
+A step is cut into parts, one forward pass each: accumulation steps x ranks of them. Which examples
+a step has depends on the seed, the lengths and the size of a step, but not on how it is cut: batch
+8, 4 x 2, 1 x 8 and two ranks x 4 see the same steps, and so take the same path.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
-import torch
-from torch import Tensor
-from torch.utils.data import Sampler
+import numpy as np
 
-from tarjih.training.examples import Example
+Step = list[list[int]]
+"""The parts of an optimizer step, each the indices of the examples of one forward pass."""
 
-IGNORED = -100
-# Examples are sorted by length within pools of this many batches: wide enough for little padding,
-# narrow enough that the batches of an epoch differ from those of the next.
-_POOL_BATCHES = 50
-
-
-class LengthBucketedSampler(Sampler[int]):
-    """Indices in an order that puts examples of similar length into one batch.
-
-    The order depends on the seed and the epoch and on nothing else, so that a resumed run sees the
-    batches that it would have seen.
-
-    Args:
-        lengths: tokens of each example.
-        batch_size: examples in a batch.
-        seed: any integer.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.lengths = list(lengths)
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next; the data loader calls it."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=generator).tolist()
-        pool = self.batch_size * _POOL_BATCHES
-        batches = []
-        for start in range(0, len(order), pool):
-            part = sorted(order[start : start + pool], key=lambda index: -self.lengths[index])
-            batches += [
-                part[at : at + self.batch_size] for at in range(0, len(part), self.batch_size)
-            ]
-        # The one short batch stays last: the loader cuts the stream of indices, not our batches.
-        last = [batches.pop()] if batches and len(batches[-1]) < self.batch_size else []
-        shuffled = torch.randperm(len(batches), generator=generator).tolist()
-        for batch in [*(batches[index] for index in shuffled), *last]:
-            yield from batch
+# Examples are sorted by length within pools of this many steps: wide enough for little padding,
+# narrow enough that the steps of an epoch differ from those of the next.
+_POOL_STEPS = 50
 
 
-class WeightedCollator:
-    """Pads examples on the right and marks the response tokens as supervised.
-
-    Labels and masks come from lengths, never from token ids, so that a padding token that equals
-    the end-of-sequence token hides nothing.
+def plan_steps(
+    lengths: Sequence[int],
+    *,
+    batch_size: int,
+    parts: int,
+    seed: int,
+    epochs: float,
+    batch_tokens: int | None = None,
+    max_steps: int | None = None,
+) -> list[Step]:
+    """All optimizer steps of a run.
 
     Args:
-        pad_id: the token that fills short rows.
+        lengths: tokens of each of N examples.
+        batch_size: examples in a part at most.
+        parts: forward passes in a step: accumulation steps x ranks. Where the last examples of an
+            epoch do not fill a step, its last parts may be empty.
+        seed: any integer; decides the order, together with the number of the epoch.
+        epochs: passes over the examples; the last may be a part of one.
+        batch_tokens: tokens in a part at most, padding included; None: no limit. A longer example
+            stands alone.
+        max_steps: steps at most, whatever `epochs` is.
     """
-
-    def __init__(self, pad_id: int) -> None:
-        self.pad_id = pad_id
-
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """A batch of B examples, T tokens wide.
-
-        Returns:
-            input_ids, attention_mask and labels, each (B, T) int64, labels -100 where a token is
-            not supervised; weights (B,) float32.
-        """
-        width = max(len(example) for example in examples)
-        shape = (len(examples), width)
-        input_ids = torch.full(shape, self.pad_id, dtype=torch.int64)
-        labels = torch.full(shape, IGNORED, dtype=torch.int64)
-        attention_mask = torch.zeros(shape, dtype=torch.int64)
-        for row, example in enumerate(examples):
-            start, end = len(example.prompt_ids), len(example)
-            input_ids[row, :end] = torch.tensor(example.prompt_ids + example.response_ids)
-            labels[row, start:end] = input_ids[row, start:end]
-            attention_mask[row, :end] = 1
-        return {
-            "input_ids": input_ids,
-            "attention_mask": attention_mask,
-            "labels": labels,
-            "weights": torch.tensor([example.weight for example in examples]),
-        }
+    steps: list[Step] = []
+    for epoch in range(math.ceil(epochs)):
+        of_epoch = list(_steps_of_epoch(lengths, batch_size, parts, seed, epoch, batch_tokens))
+        share = min(1.0, epochs - epoch)
+        steps += islice(of_epoch, math.ceil(share * len(of_epoch)))
+        if max_steps is not None and len(steps) >= max_steps:
+            return steps[:max_steps]
+    return steps
 
 
-def padding_share(lengths: Sequence[int], order: Sequence[int], batch_size: int) -> float:
-    """The share of padding tokens when `lengths` are batched in `order`, from 0 to 1."""
-    padded = 0
-    for start in range(0, len(order), batch_size):
-        batch = [lengths[index] for index in order[start : start + batch_size]]
-        padded += max(batch) * len(batch)
-    return 1.0 - sum(lengths) / padded
+def _steps_of_epoch(
+    lengths: Sequence[int],
+    batch_size: int,
+    parts: int,
+    seed: int,
+    epoch: int,
+    batch_tokens: int | None,
+) -> Iterator[Step]:
+    random = np.random.default_rng([seed % 2**63, epoch])
+    order = random.permutation(len(lengths)).tolist()
+    pool = batch_size * parts * _POOL_STEPS
+    steps: list[Step] = []
+    for start in range(0, len(order), pool):
+        by_length = sorted(order[start : start + pool], key=lambda index: -lengths[index])
+        cut = list(_cut(by_length, lengths, batch_size, batch_tokens))
+        for at in range(0, len(cut), parts):
+            step = cut[at : at + parts]
+            steps.append([*step, *([] for _ in range(parts - len(step)))])
+    for index in random.permutation(len(steps)):
+        yield steps[index]
+
+
+def _cut(
+    by_length: list[int], lengths: Sequence[int], batch_size: int, batch_tokens: int | None
+) -> Iterator[list[int]]:
+    """Cut examples, longest first, into parts: the first of a part is as wide as the part."""
+    start = 0
+    while start < len(by_length):
+        count = batch_size
+        if batch_tokens is not None:
+            count = max(1, min(count, batch_tokens // max(1, lengths[by_length[start]])))
+        yield by_length[start : start + count]
+        start += count
+
+
+def parts_of_rank(steps: Sequence[Step], rank: int, ranks: int) -> list[list[int]]:
+    """The forward passes of one rank, in order; neighbours in length run side by side."""
+    return [part for step in steps for part in step[rank::ranks]]
+
+
+def padding_share(lengths: Sequence[int], steps: Sequence[Step]) -> float:
+    """The share of padding among all tokens that the steps put through the model, from 0 to 1."""
+    parts = [part for step in steps for part in step if part]
+    padded = sum(max(lengths[index] for index in part) * len(part) for part in parts)
+    used = sum(lengths[index] for part in parts for index in part)
+    return 1.0 - used / padded if padded else 0.0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from transformers import TrainerCallback
 
 from tarjih.models.load import LoadedModel
 from tarjih.progress import Advance
+from tarjih.records import SEVERITIES
 from tarjih.training.examples import EncodedConsultations
 from tarjih.training.held_out import response_losses
 
@@ -57,5 +59,11 @@ class ValidationCallback(TrainerCallback):
         sums = response_losses(
             self._loaded, self._validation.examples, batch_size=_VALIDATION_BATCH
         )
-        tokens = self._validation.supervised_tokens.sum()
-        self._trainer.log({"validation_loss": float(sums.sum() / tokens)})
+        tokens = self._validation.supervised_tokens
+        logs = {"eval_loss": float(sums.sum() / tokens.sum())}
+        severities = np.array([str(one.severity) for one in self._validation.kept])
+        for severity in SEVERITIES:
+            chosen = severities == str(severity)
+            if chosen.any():
+                logs[f"eval_loss_{severity}"] = float(sums[chosen].sum() / tokens[chosen].sum())
+        self._trainer.log(logs)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tarjih.errors import DataError
 from tarjih.models.prompt_tokens import PromptEncoder
-from tarjih.records import Consultation
+from tarjih.records import Consultation, Severity
 
 LongResponses = Literal["stop", "drop"]
 _SHOWN = 5
@@ -19,11 +19,12 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One training example: prompt and response tokens, and its weight."""
+    """One training example: prompt and response tokens, its weight, and for curves its severity."""
 
     prompt_ids: list[int]
     response_ids: list[int]
     weight: float = 1.0
+    severity: Severity | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_ids) + len(self.response_ids)
@@ -76,7 +77,7 @@ def encode_consultations(
             continue
         prompt = encoder.prompt(consultation.complaint, max_tokens - len(response))
         truncated += prompt.dropped_tokens > 0
-        examples.append(Example(prompt.ids, response))
+        examples.append(Example(prompt.ids, response, severity=consultation.severity))
         kept.append(consultation)
     if too_long and long_responses == "stop":
         raise _too_long(too_long, max_tokens)

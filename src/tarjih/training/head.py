@@ -8,78 +8,84 @@ under FSDP the head's weights exist only during that call.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tarjih.loss import weighted_and_token_losses
-from tarjih.training.batches import IGNORED
+from tarjih.loss import token_losses
+from tarjih.models.logits import base_model_of, logit_change, output_head, unchanged_logits
+from tarjih.training.collate import FOR_THE_LOSS, IGNORED
 
 
 @dataclass
 class SupervisedLosses:
     """What a call of `weighted_forward` gives.
 
-    `total` is sum w * loss over the batch's supervised tokens, differentiable; `token_losses` (N,)
-    are unweighted, in nats, without gradient; `rows` (N,) says which row each token is of.
+    `total` is sum w * loss over the batch's supervised tokens and `plain` the sum without weights,
+    both differentiable; `token_losses` (N,) are unweighted, in nats, without gradient; `rows` (N,)
+    says which row each token is of.
     """
 
     total: Tensor
+    plain: Tensor
     token_losses: Tensor
     rows: Tensor
 
 
-@dataclass
-class _Exchange:
-    """What the head leaves behind for the caller."""
-
-    token_losses: list[Tensor] = field(default_factory=list)
-
-
-def weighted_forward(model: Any, head: nn.Linear, batch: dict[str, Tensor]) -> SupervisedLosses:
+def weighted_forward(model: Any, batch: dict[str, Any]) -> SupervisedLosses:
     """Run the model on a batch and compute its weighted loss in place of its logits.
 
     Args:
         model: the causal language model, wrapped or not.
-        head: its output head (see `tarjih.models.load.output_head`).
-        batch: input_ids, attention_mask, labels (B, T) and weights (B,), as the collator makes.
+        batch: what the model reads (input_ids, attention_mask, ...), each (B, T); labels (B, T),
+            -100 where a token is not supervised; weights, (B,) for examples or (B, T) for tokens.
 
     Returns:
         The losses; the sum of no supervised tokens is a differentiable zero.
+
+    Raises:
+        ModelError: when the output head is not a plain linear layer.
     """
     labels = batch["labels"][:, 1:]
     supervised = labels != IGNORED
     rows = supervised.nonzero()[:, 0]
     targets = labels[supervised]
-    weights = batch["weights"][rows]
-    exchange = _Exchange()
-    with _head_returns_loss(head, supervised, targets, weights, exchange):
-        output: Any = model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            use_cache=False,
-        )
-    return SupervisedLosses(output.logits.sum(), exchange.token_losses[-1], rows)
+    weights = batch["weights"]
+    weights = weights[:, 1:][supervised] if weights.ndim > 1 else weights[rows]
+    base = base_model_of(model)
+    head, change = output_head(base), logit_change(base)
+
+    def sums(hidden: Tensor) -> Tensor:
+        # Position t predicts the token at t + 1, so the last position predicts nothing.
+        selected = hidden[:, :-1][supervised].to(_arithmetic_of(head))
+        with torch.autocast(hidden.device.type, enabled=False):
+            losses = token_losses(
+                selected, head.weight, targets, bias=head.bias, logit_change=change
+            )
+            found.append(losses.detach())
+            return torch.stack([(weights.to(losses.dtype) * losses).sum(), losses.sum()])
+
+    found: list[Tensor] = []
+    with unchanged_logits(base), _returns(head, lambda hidden: sums(hidden).reshape(1, 1, 2)):
+        inputs = {key: value for key, value in batch.items() if key not in FOR_THE_LOSS}
+        output: Any = model(**inputs, use_cache=False)
+    total, plain = output.logits.reshape(2).unbind()
+    return SupervisedLosses(total, plain, found[-1], rows)
+
+
+def _arithmetic_of(head: nn.Linear) -> torch.dtype:
+    device = head.weight.device.type
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return head.weight.dtype
 
 
 @contextmanager
-def _head_returns_loss(
-    head: nn.Linear, supervised: Tensor, targets: Tensor, weights: Tensor, exchange: _Exchange
-) -> Iterator[None]:
-    def forward(hidden: Tensor) -> Tensor:
-        # Position t predicts the token at t + 1, so the last position predicts nothing.
-        selected = hidden[:, :-1][supervised]
-        with torch.autocast(hidden.device.type, enabled=False):
-            total, losses = weighted_and_token_losses(
-                selected.to(head.weight.dtype), head.weight, targets, weights, bias=head.bias
-            )
-        exchange.token_losses.append(losses)
-        return total.reshape(1, 1, 1)
-
+def _returns(head: nn.Linear, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
     # An attribute of the instance hides the method of the class; deleting it restores that.
     head.forward = forward  # type: ignore[method-assign,assignment]
     try:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tarjih.models.load import LoadedModel, output_head, pad_token_id
-from tarjih.training.batches import WeightedCollator
+from tarjih.models.load import LoadedModel, pad_token_id
+from tarjih.training.collate import WeightedCollator
 from tarjih.training.examples import Example
 from tarjih.training.head import weighted_forward
 
@@ -34,7 +34,6 @@ def response_losses(
         `len(response_ids)`: an average of averages would weigh short responses too much.
     """
     collate = WeightedCollator(pad_token_id(loaded.tokenizer))
-    head = output_head(loaded.model)
     by_length = sorted(range(len(examples)), key=lambda index: len(examples[index]))
     sums = np.zeros(len(examples))
     was_training = loaded.model.training
@@ -45,7 +44,7 @@ def response_losses(
             batch = collate([examples[index] for index in chosen])
             with torch.no_grad():
                 losses = weighted_forward(
-                    loaded.model, head, {k: v.to(loaded.device) for k, v in batch.items()}
+                    loaded.model, {k: v.to(loaded.device) for k, v in batch.items()}
                 )
             per_row = torch.zeros(len(chosen), dtype=torch.float64)
             per_row.index_add_(0, losses.rows.cpu(), losses.token_losses.double().cpu())

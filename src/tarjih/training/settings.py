@@ -17,8 +17,19 @@ class TrainingSettings(Settings):
     max_steps: int | None = Field(
         default=None, ge=1, description="optimizer steps after which to stop, whatever `epochs` is"
     )
+    method: Literal["lora", "full", "qlora"] = Field(
+        default="lora",
+        description="lora: adapters on a frozen model; full: every weight of the model; qlora: "
+        "adapters on a model in 4 bits, on a CUDA GPU, with pip install 'tarjih[qlora]'",
+    )
     batch_size: int = Field(
-        default=8, ge=1, description="examples in one forward pass on one device"
+        default=8, ge=1, description="examples in one forward pass on one device, at most"
+    )
+    batch_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="tokens in one forward pass on one device, padding included, at most; short "
+        "examples then share larger batches, up to batch_size; null: no limit",
     )
     accumulation_steps: int = Field(
         default=1, ge=1, description="forward passes in one optimizer step"
@@ -57,4 +68,11 @@ class TrainingSettings(Settings):
     gradient_checkpointing: bool = Field(
         default=False, description="recompute activations in the backward pass: less memory, slower"
     )
-    lora: LoraSettings = Field(default_factory=LoraSettings, description="the adapters")
+    report_to: list[str] = Field(
+        default=["tensorboard"],
+        description="trackers of the curves: tensorboard (files in the run's folder), wandb, "
+        "mlflow and others that Transformers knows",
+    )
+    lora: LoraSettings = Field(
+        default_factory=LoraSettings, description="the adapters of lora and qlora"
+    )

@@ -1,93 +1,36 @@
-"""Transformers' Trainer with the severity-weighted loss."""
+"""Transformers' Trainer with the severity-weighted loss, planned batches and safe checkpoints."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Sampler
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerState
 
-from tarjih.errors import WorkFailedError
-from tarjih.models.load import output_head, refuse_unknown_logits
 from tarjih.training import checkpoints
-from tarjih.training.batches import LengthBucketedSampler
-from tarjih.training.head import weighted_forward
+from tarjih.training.batches import Step, parts_of_rank
+from tarjih.training.weighted_loss import SeverityWeightedLoss
 
 
-class SeverityWeightedTrainer(Trainer):
-    """A Trainer whose loss is sum w * cross-entropy / number of supervised tokens.
+class SeverityWeightedTrainer(SeverityWeightedLoss, Trainer):
+    """A `transformers.Trainer` with the severity-weighted loss, for use where `Trainer` stood.
 
-    The number is that of the whole optimizer step, over accumulation and over all ranks, so that
-    batch 8, 4 x 2 and 1 x 8 take the same step. Batches carry `weights` (B,) beside `labels`.
+    Checkpoints hold safetensors and JSON, no pickle, and say when they are whole.
 
     Args:
-        lengths: tokens of each training example, for batches of similar length; None leaves the
-            order to Trainer.
+        steps: what `tarjih.training.batches.plan_steps` gives, for as many parts as accumulation
+            steps x ranks; the arguments' `max_steps` must be its length. None leaves the batches
+            to Trainer.
         Everything else as for `transformers.Trainer`.
     """
 
-    # The loss is divided by the global number of tokens here. Without this flag Trainer divides
-    # once more by the accumulation steps.
-    loss_is_scaled_for_ga = True
-
-    def __init__(self, *args: Any, lengths: Sequence[int] | None = None, **kwargs: Any) -> None:
-        self._lengths = lengths
+    def __init__(self, *args: Any, steps: Sequence[Step] | None = None, **kwargs: Any) -> None:
+        self._steps = steps
         super().__init__(*args, **kwargs)
-        # Trainer counts the supervised tokens of a step only for models that say they want it.
-        self.model_accepts_loss_kwargs = True
-        refuse_unknown_logits(self.model)
-        self._head = output_head(self.model)
-        self._started = time.monotonic()
-        self._resumed_history: list[dict[str, float]] = []
-        self._plain_sum = 0.0
-        self._plain_tokens = 0
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Any:
-        """The weighted loss of a micro-batch, as its share of the whole step's loss."""
-        losses = weighted_forward(model, self._head, inputs)
-        tokens = num_items_in_batch
-        if tokens is None:  # outside of a training step: the batch stands for itself
-            tokens = len(losses.rows)
-        elif self.args.average_tokens_across_devices:
-            # The ranks' gradients are averaged, but `tokens` already counts those of all ranks.
-            tokens = tokens / self.accelerator.num_processes
-        if model.training:
-            plain_sum = float(losses.token_losses.sum())
-            if not math.isfinite(plain_sum):
-                raise WorkFailedError(
-                    f"the loss is no longer a number after step {self.state.global_step}: the "
-                    "training diverged\nWhat to do: lower training.learning_rate, or use "
-                    "precision: float32"
-                )
-            self._plain_sum += plain_sum
-            self._plain_tokens += len(losses.rows)
-        loss = losses.total / max(float(tokens), 1.0)
-        return (loss, {"loss": loss}) if return_outputs else loss
-
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log, beside the weighted loss, the plain loss per token since the last log."""
-        if "loss" in logs and self._plain_tokens:
-            logs["plain_loss"] = self._plain_sum / self._plain_tokens
-            self._plain_sum, self._plain_tokens = 0.0, 0
-        logs["seconds"] = self.seconds()
-        super().log(logs, *args, **kwargs)
-
-    def seconds(self) -> float:
-        """Seconds spent on this run, those before an interruption included."""
-        earlier = [entry["seconds"] for entry in self._resumed_history if "seconds" in entry]
-        return (earlier[-1] if earlier else 0.0) + time.monotonic() - self._started
 
     def take_over_if_last(self, checkpoint: Path) -> bool:
         """Load a checkpoint of the last step; from it, `train` would take one step too many."""
@@ -99,18 +42,19 @@ class SeverityWeightedTrainer(Trainer):
         self._load_callback_state()
         return True
 
-    def _load_callback_state(self) -> None:
-        # Called once a resumed run's state is read: what it logged before is in there.
-        self._resumed_history = list(self.state.log_history)
-        super()._load_callback_state()
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int] | None:
-        if self._lengths is None:
-            sampler: Sampler[int] | None = super()._get_train_sampler(train_dataset)
-            return sampler
-        # Ranks take whole batches in turn, so the buckets are batches of one device.
-        return LengthBucketedSampler(
-            self._lengths, self.args.per_device_train_batch_size, self.args.seed
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The planned batches of this rank; without a plan, Trainer's own."""
+        if self._steps is None:
+            loader: DataLoader[Any] = super().get_train_dataloader()
+            return loader
+        # Not prepared by Accelerate, which would deal the batches out once more, and repeat some
+        # where the ranks' shares differ.
+        return DataLoader(
+            cast("Dataset[Any]", self.train_dataset),
+            batch_sampler=parts_of_rank(self._steps, self.args.process_index, self.args.world_size),
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
         )
 
     # Checkpoints without pickle. FSDP and DeepSpeed shard their states and keep their own formats.

@@ -1,0 +1,101 @@
+"""The folder of a training run.
+
+It holds `plan.json` (what it is, written first), `checkpoints/` (while it runs), `tensorboard/`
+(the curves), `adapter/` or, after full fine-tuning, `model/` (the result), and `run.json` (written
+last: the run is done).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from tarjih.errors import DataError, FolderError
+from tarjih.files import is_unclaimed, read_json, write_json
+from tarjih.records import TrainingSummary, WeightSpread
+
+PLAN = "plan.json"
+RECORD = "run.json"
+CHECKPOINTS = "checkpoints"
+ADAPTER = "adapter"
+MODEL = "model"
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run folder that is done."""
+
+    folder: Path
+    training: TrainingSummary
+    weights: WeightSpread
+    signature: dict[str, Any]
+
+
+def claim_folder(out: Path, plan: dict[str, Any]) -> None:
+    """Make a folder that of a planned run, or find that it is.
+
+    Raises:
+        FolderError: when it holds another run or something else.
+    """
+    planned = out / PLAN
+    if planned.is_file():
+        earlier = read_json(planned)
+        different = sorted(key for key in plan if earlier.get(key) != plan[key])
+        if different:
+            raise FolderError(
+                f"this folder holds another run (different: {', '.join(different)})",
+                file=out,
+                remedy="choose another folder, or remove this one if it is no longer needed",
+            )
+        return
+    if not is_unclaimed(out, PLAN):
+        raise FolderError(
+            "this folder is not empty and holds no run of ours",
+            file=out,
+            remedy="choose another folder",
+        )
+    write_json(planned, plan)
+
+
+def write_run(finished: FinishedRun, plan: dict[str, Any]) -> None:
+    """Declare a run done."""
+    write_json(
+        finished.folder / RECORD,
+        {
+            **plan,
+            "training_settings": plan["training"],
+            "training": finished.training.model_dump(),
+            "weights": finished.weights.model_dump(),
+            "signature": finished.signature,
+        },
+    )
+
+
+def read_run(folder: Path) -> FinishedRun:
+    """Read a finished run.
+
+    Raises:
+        DataError: when there is no finished run in the folder, or its run.json was damaged.
+    """
+    raw = read_json(folder / RECORD)
+    try:
+        return FinishedRun(
+            folder=folder,
+            training=TrainingSummary.model_validate(raw["training"]),
+            weights=WeightSpread.model_validate(raw["weights"]),
+            signature=raw["signature"],
+        )
+    except (KeyError, TypeError, ValidationError):
+        raise damaged_run(folder) from None
+
+
+def damaged_run(folder: Path) -> DataError:
+    """The error for a run folder whose record cannot be used."""
+    return DataError(
+        "this is not the record of a training run, or it was damaged",
+        file=folder / RECORD,
+        remedy="remove the folder and train again",
+    )
