@@ -19,7 +19,7 @@ from torch import Tensor
 from tarjih.loss import naive_severity_weighted_cross_entropy, severity_weighted_cross_entropy
 
 ROUNDS = 3
-TILES_MIB = (8, 16, 32, 64, 128, 256)
+TILES_MIB = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 def main() -> None:

@@ -12,7 +12,9 @@ from tarjih.settings import load_settings, make_settings
 from tarjih.weighting import PRESETS, Weighting
 
 ROOT = Path(__file__).parent.parent
-CONFIGS = sorted((ROOT / "configs").rglob("*.y*ml"))
+OF_ACCELERATE = ROOT / "configs" / "accelerate"
+LAUNCHERS = sorted(OF_ACCELERATE.rglob("*.y*ml"))
+CONFIGS = sorted(set((ROOT / "configs").rglob("*.y*ml")) - set(LAUNCHERS))
 MINIMAL: dict[str, Any] = {
     "name": "small",
     "data": {"sources": ["bundled:consultations"]},
@@ -137,3 +139,33 @@ def test_every_settings_file_is_valid_and_starts_with_its_command(file: Path) ->
     assert found[2] == file.relative_to(ROOT).as_posix()
     assert (found[1] == "run") == (found[3] is not None)  # `tarjih train` reads it from the file
     load_settings(ExperimentConfig if found[1] == "run" else RunConfig, file)
+
+
+def test_there_are_launchers_and_the_document_names_each() -> None:
+    names = [file.stem for file in LAUNCHERS]
+    assert names == ["ddp", "deepspeed-zero2", "deepspeed-zero3", "fsdp2"]
+    text = (ROOT / "docs" / "many-gpus.md").read_text(encoding="utf-8")
+    for name in names:
+        assert f"`{name}`" in text
+
+
+@pytest.mark.parametrize("file", LAUNCHERS, ids=lambda file: file.name)
+def test_every_launcher_is_what_accelerate_reads_and_starts_with_its_command(file: Path) -> None:
+    from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    path = file.relative_to(ROOT).as_posix()
+    first = file.read_text(encoding="utf-8").partition("\n")[0]
+    assert first == f"# accelerate launch --config_file {path} -m tarjih train CONFIG"
+    config = load_config_from_file(str(file))  # refuses keys that it does not know
+    assert isinstance(config, ClusterConfig)
+    kinds = {"ddp": "MULTI_GPU", "fsdp2": "FSDP"}
+    assert str(config.distributed_type.value) == kinds.get(file.stem, "DEEPSPEED")
+    assert (config.num_processes, config.num_machines, config.mixed_precision) == (2, 1, "no")
+    # What is within is not checked there: it is copied onto options of `accelerate launch`.
+    options = vars(launch_command_parser().parse_args(["script"]))
+    for key, value in {**config.fsdp_config, **config.deepspeed_config}.items():
+        assert key in options, key
+        assert isinstance(value, (str, int, bool))
+    if file.stem.startswith("deepspeed"):
+        assert config.deepspeed_config["zero_stage"] == int(file.stem[-1])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from tarjih.data.prompt import PromptSettings
 from tarjih.generation.answer import Answer, _cut, answer_batch
 from tarjih.generation.settings import GenerationSettings
 from tarjih.models.load import LoadedModel, load_causal_model
-from tarjih.models.prompt_tokens import PromptEncoder
+from tarjih.models.prompt_tokens import EncodedPrompt, PromptEncoder
 from tiny_models import ARCHITECTURES, FLOAT32, TEXTS, TinyFolder
 
 TinyModel = Callable[..., LoadedModel]
@@ -24,14 +25,58 @@ def encoder_of(loaded: LoadedModel) -> PromptEncoder:
     return PromptEncoder(loaded.tokenizer, PromptSettings())
 
 
-def greedy_ids(loaded: LoadedModel, ids: list[int], count: int) -> list[int]:
+def greedy_ids(loaded: LoadedModel, ids: list[int], count: int, penalty: float = 1.0) -> list[int]:
     """The likeliest token again and again, without padding, batches or caches."""
     chosen: list[int] = []
     for _ in range(count):
         with torch.no_grad():
-            logits = loaded.model(torch.tensor([ids + chosen]), use_cache=False).logits
-        chosen.append(int(logits[0, -1].argmax()))
+            logits = loaded.model(torch.tensor([ids + chosen]), use_cache=False).logits[0, -1]
+        for token in {*ids, *chosen}:
+            logits[token] *= penalty if logits[token] < 0 else 1 / penalty
+        chosen.append(int(logits.argmax()))
     return chosen
+
+
+class TokenEncoder(PromptEncoder):
+    """Complaints and answers are numbers of tokens, so that a prompt can be of any tokens."""
+
+    def prompt(self, complaint: str, longest: int | None = None) -> EncodedPrompt:
+        return EncodedPrompt([int(token) for token in complaint.split()], 0)
+
+    def decode(self, ids: list[int]) -> str:
+        return " ".join(map(str, ids))
+
+
+# LFM2's convolutions reach back over 3 tokens, and Gemma 3's window over 8.
+LENGTHS = (30, 1, 200, 2, 90, 3, 4, 7, 9)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.4])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_no_answer_depends_on_the_padding_whatever_fills_it(
+    architecture: str, penalty: float, tiny_model: TinyModel
+) -> None:
+    loaded = tiny_model(architecture)
+    encoder = TokenEncoder(loaded.tokenizer, PromptSettings())
+    encoder.end_id = len(loaded.tokenizer)  # none: no answer ends early
+    draw = random.Random(2)
+    prompts = [[draw.randrange(3, 300) for _ in range(length)] for length in LENGTHS]
+    expected = [greedy_ids(loaded, ids, 10, penalty) for ids in prompts]
+    assert len({tuple(ids) for ids in expected}) == len(LENGTHS)
+    # The worst that can fill a row is what its own answer says, as the end token can be.
+    fill = next(
+        token
+        for ids, answer in zip(prompts, expected, strict=True)
+        for token in answer
+        if len(ids) < max(LENGTHS) and token not in ids
+    )
+    loaded.tokenizer.pad_token = loaded.tokenizer.convert_ids_to_tokens(fill)
+    settings = GenerationSettings(max_new_tokens=10, repetition_penalty=penalty)
+    texts = [encoder.decode(ids) for ids in prompts]
+    answers = answer_batch(loaded, encoder, texts, settings, seed=1)
+    assert [answer.text for answer in answers] == [encoder.decode(ids) for ids in expected]
+    alone = [answer_batch(loaded, encoder, [text], settings, seed=1)[0] for text in texts]
+    assert alone == answers
 
 
 @pytest.mark.parametrize("one_special", [False, True])

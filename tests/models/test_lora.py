@@ -14,20 +14,39 @@ from tarjih.models.lora import LoraSettings, add_lora, load_adapter
 from tiny_models import ARCHITECTURES, TEXTS, move_adapters
 
 # The names in Transformers' sources, written down by hand.
-_USUAL = {f"layers.{layer}.self_attn.{name}_proj" for layer in (0, 1) for name in "qkvo"}
+_BOTH = (0, 1)
+_USUAL = {f"model.layers.{n}.self_attn.{name}_proj" for n in _BOTH for name in "qkvo"}
+_USUAL_REST = {
+    f"model.layers.{n}.mlp.{name}_proj" for n in _BOTH for name in ("gate", "up", "down")
+}
 ATTENTION = {
     "gemma3": _USUAL,
     "qwen2": _USUAL,
     "qwen3": _USUAL,
-    "gpt2": {f"h.{layer}.attn.{name}" for layer in (0, 1) for name in ("c_attn", "c_proj")},
+    "gpt2": {f"transformer.h.{n}.attn.{name}" for n in _BOTH for name in ("c_attn", "c_proj")},
     "bloom": {
-        f"h.{layer}.self_attention.{name}"
-        for layer in (0, 1)
+        f"transformer.h.{n}.self_attention.{name}"
+        for n in _BOTH
         for name in ("query_key_value", "dense")
     },
-    "lfm2": {f"layers.1.self_attn.{name}" for name in ("q_proj", "k_proj", "v_proj", "out_proj")},
+    "lfm2": {f"model.layers.1.self_attn.{name}_proj" for name in ("q", "k", "v", "out")},
 }
-LINEAR_LAYERS = {"gemma3": 14, "qwen2": 14, "qwen3": 14, "gpt2": 8, "bloom": 8, "lfm2": 12}
+REST = {
+    "gemma3": _USUAL_REST,
+    "qwen2": _USUAL_REST,
+    "qwen3": _USUAL_REST,
+    "gpt2": {f"transformer.h.{n}.mlp.{name}" for n in _BOTH for name in ("c_fc", "c_proj")},
+    "bloom": {
+        f"transformer.h.{n}.mlp.{name}"
+        for n in _BOTH
+        for name in ("dense_h_to_4h", "dense_4h_to_h")
+    },
+    "lfm2": {
+        "model.layers.0.conv.in_proj",
+        "model.layers.0.conv.out_proj",
+        *(f"model.layers.{n}.feed_forward.w{k}" for n in _BOTH for k in (1, 2, 3)),
+    },
+}
 
 TinyModel = Callable[..., LoadedModel]
 
@@ -39,23 +58,29 @@ def logits(loaded: LoadedModel, model: torch.nn.Module) -> torch.Tensor:
     return result
 
 
+def adapted(model: torch.nn.Module) -> set[str]:
+    """The layers that hold trainable parameters; all of those are adapters."""
+    trainable = [name for name, p in model.named_parameters() if p.requires_grad]
+    found = [re.fullmatch(r"base_model\.model\.(.+)\.lora_[AB]\..+", name) for name in trainable]
+    assert trainable
+    assert all(found), trainable
+    return {match[1] for match in found if match}
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_attention_means_the_attention_of_each_architecture(
     architecture: str, tiny_model: TinyModel
 ) -> None:
     model = add_lora(tiny_model(architecture).model, LoraSettings(targets="attention", rank=2))
-    targeted = {re.sub(r"^(model|transformer)\.", "", n) for n in model.targeted_module_names}
-    assert targeted == ATTENTION[architecture]
+    assert adapted(model) == set(model.targeted_module_names) == ATTENTION[architecture]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_all_linear_means_all_but_the_head(architecture: str, tiny_model: TinyModel) -> None:
     model = add_lora(tiny_model(architecture).model, LoraSettings(rank=2))
-    assert len(model.targeted_module_names) == LINEAR_LAYERS[architecture]
+    expected = ATTENTION[architecture] | REST[architecture]
+    assert adapted(model) == set(model.targeted_module_names) == expected
     output_head(model)  # still a plain linear layer
-    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert trainable
-    assert all("lora_" in name for name in trainable)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

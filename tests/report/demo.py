@@ -207,6 +207,12 @@ def _training(loss: float, noise: random.Random) -> TrainingSummary:
             step=step,
             loss=loss + 1.2 * math.exp(-step / 60) + noise.uniform(-0.06, 0.06),
             validation_loss=loss + 0.9 * math.exp(-step / 60) if step % 50 == 0 else None,
+            validation_loss_by_severity={
+                str(severity): loss + 0.1 * place + 0.9 * math.exp(-step / 60)
+                for place, severity in enumerate(Severity)
+            }
+            if step % 50 == 0
+            else {},
         )
         for step in range(0, 301, 10)
     ]

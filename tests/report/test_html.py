@@ -82,7 +82,7 @@ def test_has_every_part(report: str) -> None:
     assert '"epochs": 3' in page.text
     # By severity and training: two plots for each model; a histogram for each trained condition.
     plots = [attrs for tag, attrs in page.tags if tag == "svg"]
-    assert len(plots) == 2 * len(MODELS) + 2 * len(MODELS) + len(CONDITIONS) - 1
+    assert len(plots) == (2 + 2 + 3) * len(MODELS) + len(CONDITIONS) - 1
     assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
 
 

@@ -22,11 +22,14 @@ from tarjih.models.load import load_causal_model
 from tarjih.training.examples import Example
 from tiny_models import FLOAT32
 from training.paths import planned, walk
+from training.shards_on_cpu import shard_on_cpu
 
 
 def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    if "ACCELERATE_USE_FSDP" in os.environ:
+        shard_on_cpu()
     for task in json.loads(Path(sys.argv[1]).read_text()):
         run(task)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from tarjih.models.load import LoadedModel
@@ -20,6 +21,25 @@ from tarjih.training.trainer import SeverityWeightedTrainer
 from tiny_models import move_adapters
 
 Method = Literal["lora", "full"]
+
+
+class InFloat64(TorchFunctionMode):
+    """Float64 stays that where a model asks for float32, as for its norms and its softmax.
+
+    Rounding there would make 1e-8 of what is equal in theory; and float64's lowest number, which
+    masks BLOOM's attention, is minus infinity in float32.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
+            if func is Tensor.float:
+                return args[0]
+            args = [torch.float64 if one is torch.float32 else one for one in args]
+            kwargs = {k: torch.float64 if v is torch.float32 else v for k, v in kwargs.items()}
+        return func(*args, **kwargs)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from tarjih.training.head import weighted_forward
 from tiny_models import ARCHITECTURES, move_adapters
 
 from .conftest import make_examples
+from .paths import InFloat64
 
 TinyModel = Callable[..., LoadedModel]
 WEIGHTS = (0.25, 1.75, 1.0, 0.6)
@@ -66,6 +67,33 @@ def test_the_loss_is_the_equation_on_the_models_own_logits(
     assert wanted.keys() == found.keys()
     for name, gradient in wanted.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("one_special", [False, True])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_weight_of_a_model_gets_the_gradient_of_its_own_logits(
+    architecture: str, one_special: bool, tiny_model: TinyModel
+) -> None:
+    model = tiny_model(architecture, one_special).model.double()
+    weights = (0.25, 1.75, 1.0, 0.5)  # the batch has them in float32
+    batch = a_batch(weights)
+    with InFloat64():
+        rows = naive_losses(model, batch)
+        losses = weighted_forward(model, batch)
+    expected = torch.stack([w * row.sum() for w, row in zip(weights, rows, strict=True)]).sum()
+    expected.backward()  # type: ignore[no-untyped-call]
+    wanted = gradients(model)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    found = gradients(model)
+    torch.testing.assert_close(losses.total, expected, rtol=1e-9, atol=0)
+    torch.testing.assert_close(losses.plain, torch.cat(rows).sum(), rtol=1e-9, atol=0)
+    assert found.keys() == wanted.keys() == {name for name, _ in model.named_parameters()}
+    assert all(gradient.any() for gradient in wanted.values())
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+    # A tied embedding is one parameter: a head's gradient moves every word of it, an input's only
+    # those that were read.
+    (tied,) = (g for g in wanted.values() if g.shape == output_head(model).weight.shape)
+    assert int(tied.any(dim=1).sum()) == len(tied) > len(set(batch["input_ids"].flatten().tolist()))
 
 
 def test_a_rows_weight_is_its_own(tiny_model: TinyModel) -> None:

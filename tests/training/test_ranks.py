@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,31 +21,40 @@ from safetensors.torch import load_file
 from tarjih.files import read_json, write_json
 from tarjih.models.load import LoadedModel
 from tarjih.training.first_step import COSINE, PLAIN_NORM, WEIGHTED_NORM
-from tiny_models import TinyFolder
+from tiny_models import TinyFolder, make_consultations
 
 from .paths import Path20, assert_same_path, planned, walk
 from .test_equivalence import EXAMPLES
 
 TinyModel = Callable[..., LoadedModel]
 HERE = Path(__file__).parent
+ACCELERATE = HERE.parents[1] / "configs" / "accelerate"
 
 
-def launch(script: Path, *arguments: str, options: Sequence[str] = ("--multi_gpu",)) -> None:
-    """`accelerate launch` of two processes; without a GPU they are joined by gloo.
-
-    `--multi_gpu` is its name for several processes on a machine; `--cpu` would want MPI.
-    """
+def launcher(*arguments: str, options: Sequence[str]) -> list[str]:
+    """The command line of `accelerate launch` for two processes on this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2"),
-        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
-        *("--main_process_port", str(port), *options, str(script), *arguments),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    program = (sys.executable, "-m", "accelerate.commands.launch")
+    return [*program, "--main_process_port", str(port), *options, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Without a GPU, processes that GPUs are wanted for are joined by gloo."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+
+
+def launch(script: Path, *arguments: str, options: Sequence[str] = ("--multi_gpu",)) -> None:
+    """Run a script in two processes.
+
+    `--multi_gpu` is Accelerate's name for several processes on a machine; `--cpu` would want MPI.
+    """
+    shape = ("--num_processes", "2", "--num_machines", "1")
+    plain = ("--mixed_precision", "no", "--dynamo_backend", "no")
+    command = launcher(str(script), *arguments, options=[*shape, *plain, *options])
     done = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=600, env=environment
+        command, check=False, capture_output=True, text=True, timeout=600, env=environment()
     )
     assert done.returncode == 0, done.stderr[-6000:]
 
@@ -119,3 +132,164 @@ def test_fully_sharded_ranks_take_the_path_of_one(
         )
         path, _ = found(tmp_path / name)
         assert_same_path(path, whole, relative=1e-6)
+
+
+# The command line itself, with the settings files that docs/many-gpus.md names.
+
+
+def command(config: Path, *overrides: str, ranks: str | None = "ddp") -> list[str]:
+    """`tarjih train`, in one process or launched with a settings file of configs/accelerate."""
+    arguments = ("train", str(config), *overrides)
+    if ranks is None:
+        return [sys.executable, "-m", "tarjih", *arguments]
+    program = (str(HERE / "shards_on_cpu.py"),) if ranks == "fsdp2" else ("-m", "tarjih")
+    options = ["--config_file", str(ACCELERATE / f"{ranks}.yaml")]
+    return launcher(*program, *arguments, options=options)
+
+
+def tarjih(
+    config: Path, *overrides: str, ranks: str | None = "ddp"
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    return subprocess.run(
+        command(config, *overrides, ranks=ranks),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment(),
+    )
+
+
+@pytest.fixture
+def config(tiny_folder: TinyFolder, tmp_path: Path) -> Path:
+    """A run of 40 steps of 2 ranks x 4 examples, without dropout: that is drawn in each rank."""
+    rows = [
+        {"complaint": one.complaint, "response": one.response, **asdict(one.probabilities)}
+        for one in make_consultations(44)
+        if one.probabilities is not None
+    ]
+    for name, some in {"train": rows, "validation": rows[:5]}.items():
+        lines = [json.dumps(row, ensure_ascii=False) for row in some]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    file = tmp_path / "run.yaml"
+    write_json(
+        file,
+        {
+            "model": str(tiny_folder("qwen2")),
+            "train": str(tmp_path / "train.jsonl"),
+            "validation": str(tmp_path / "validation.jsonl"),
+            "out": str(tmp_path / "two"),
+            "weighting": "strong",
+            "loading": {"precision": "float32", "device": "cpu"},
+            "training": {
+                "max_steps": 40,
+                "epochs": 50,
+                "batch_size": 4,
+                "learning_rate": 1e-3,
+                "max_tokens": 2048,
+                "validate_every": 20,
+                "checkpoint_every": 5,
+                "lora": {"rank": 4, "dropout": 0},
+            },
+        },
+    )
+    return file
+
+
+def assert_same_run(found: Path, wanted: Path, folder: str = "adapter") -> None:
+    """The same weights, and the same curve of losses."""
+    file = {"adapter": "adapter_model.safetensors", "model": "model.safetensors"}[folder]
+    ours, theirs = (load_file(run / folder / file) for run in (found, wanted))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=0, atol=1e-6, msg=name)
+    curves = []
+    for run in (found, wanted):
+        history = read_json(run / "run.json")["training"]["history"]
+        names = ("loss", "weighted_loss", "validation_loss")
+        curves.append([point[name] or 0 for point in history for name in names])
+    assert curves[0] == pytest.approx(curves[1], abs=1e-5)
+    assert max(curves[1]) - min(loss for loss in curves[1] if loss) > 1
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_on_two_ranks_as_on_one(config: Path, tmp_path: Path) -> None:
+    one = tarjih(config, f"out={tmp_path / 'one'}", "training.batch_size=8", ranks=None)
+    assert one.returncode == 0, one.stderr
+    two = tarjih(config)
+    assert two.returncode == 0, two.stderr[-6000:]
+    assert_same_run(tmp_path / "two", tmp_path / "one")
+    assert read_json(tmp_path / "two" / "run.json")["signature"]["processes"] == 2
+    names = {path.name for path in (tmp_path / "two").iterdir()}
+    assert names == {"adapter", "plan.json", "run.json", "tensorboard"}
+    assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1
+    for told in ("steps on 44 examples", "validation loss", "Written to"):
+        assert two.stdout.count(told) == 1, two.stdout
+    assert two.stderr.count("44 examples,") == 1
+    again = tarjih(config)  # nothing is left to do
+    assert (again.returncode, again.stdout) == (0, two.stdout)
+    refused = tarjih(config, "seed=2")
+    assert refused.returncode != 0
+    assert "holds another run (different: seed)" in refused.stderr
+    assert "should not have happened" not in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_command_line_trains_on_shards_as_on_one(
+    method: str, config: Path, tmp_path: Path
+) -> None:
+    changes = (f"training.method={method}", "training.max_steps=8")
+    one = tarjih(config, f"out={tmp_path / 'one'}", "training.batch_size=8", *changes, ranks=None)
+    assert one.returncode == 0, one.stderr
+    two = tarjih(config, *changes, ranks="fsdp2")
+    assert two.returncode == 0, two.stderr[-6000:]
+    folder = "model" if method == "full" else "adapter"
+    assert_same_run(tmp_path / "two", tmp_path / "one", folder)
+    # The gradients of the first step are not compared where no rank has them: it was sharded.
+    assert "first step:" in one.stdout
+    assert "first step:" not in two.stdout
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """End a launcher and what it launched with SIGKILL; each has a process group of its own."""
+    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    assert len(everyone) >= 3
+    for one in everyone:
+        one.kill()
+    psutil.wait_procs(everyone, timeout=60)
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ranks", "method"), [("ddp", "lora"), ("ddp", "full"), ("fsdp2", "lora"), ("fsdp2", "full")]
+)
+def test_two_ranks_that_were_killed_end_as_one_that_was_not(
+    ranks: str, method: str, config: Path, tmp_path: Path
+) -> None:
+    changed = f"training.method={method}"
+    one = tarjih(config, f"out={tmp_path / 'one'}", "training.batch_size=8", changed, ranks=None)
+    assert one.returncode == 0, one.stderr
+    process = subprocess.Popen(
+        command(config, changed, ranks=ranks),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    checkpoints = tmp_path / "two" / "checkpoints"
+    deadline = time.monotonic() + 300
+    while not (checkpoints / "checkpoint-10" / "complete.json").is_file():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    kill_all(process)
+    assert not (tmp_path / "two" / "run.json").exists()
+    resumed = tarjih(config, changed, ranks=ranks)
+    assert resumed.returncode == 0, resumed.stderr[-6000:]
+    assert resumed.stderr.count("going on from checkpoint-") == 1
+    folder = "model" if method == "full" else "adapter"
+    assert_same_run(tmp_path / "two", tmp_path / "one", folder)
+    names = {path.name for path in (tmp_path / "two").iterdir()}
+    assert names == {folder, "plan.json", "run.json", "tensorboard"}

@@ -64,7 +64,7 @@ def _generate(
     settings: GenerationSettings,
     seed: int,
 ) -> torch.Tensor:
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, RepetitionPenaltyLogitsProcessor
 
     sampling: dict[str, Any] = {"do_sample": False}
     if settings.temperature > 0:
@@ -80,8 +80,13 @@ def _generate(
         max_new_tokens=settings.max_new_tokens,
         eos_token_id=end_id,
         pad_token_id=pad,
-        repetition_penalty=settings.repetition_penalty,
         **sampling,
+    )
+    # `generate` would penalise the padding too, which is the end token where a tokenizer has no
+    # other: the shorter a prompt beside its neighbours, the less would its answer end.
+    penalty = RepetitionPenaltyLogitsProcessor(
+        settings.repetition_penalty,
+        prompt_ignore_length=(attention_mask == 0).sum(dim=1),
     )
     loaded.model.generation_config = config
     torch.manual_seed(seed)
@@ -91,6 +96,7 @@ def _generate(
             input_ids=input_ids.to(loaded.device),
             attention_mask=attention_mask.to(loaded.device),
             generation_config=config,
+            logits_processor=[penalty] if settings.repetition_penalty > 1 else [],
         )
     return output.cpu()
 

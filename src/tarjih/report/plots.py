@@ -64,11 +64,13 @@ def severity_charts(results: ExperimentResults) -> Iterator[Markup]:
 
 
 def training_charts(results: ExperimentResults) -> Iterator[Markup]:
-    """For each model: training loss and validation loss by step, a line for each run."""
+    """For each model: training and validation loss by step, the latter by severity too."""
     names = short_model_names(models_of(results))
+    parts: list[tuple[str, str | None]] = [("training", None), ("validation", None)]
+    parts += [("validation", str(severity)) for severity in SEVERITIES]
     for model in models_of(results):
-        for part in ("training", "validation"):
-            chart = _training_chart(results, model, names[model], part)
+        for part, severity in parts:
+            chart = _training_chart(results, model, names[model], part, severity)
             if chart is not None:
                 yield chart
 
@@ -141,15 +143,18 @@ def _error_bars(errors: Sequence[float]) -> Sequence[float] | None:
     return errors if any(errors) else None
 
 
-def _training_chart(results: ExperimentResults, model: str, name: str, part: str) -> Markup | None:
+def _training_chart(
+    results: ExperimentResults, model: str, name: str, part: str, severity: str | None
+) -> Markup | None:
+    of_severity = "" if severity is None else f", {severity_label(severity)}"
     conditions = conditions_of(results)
     styles = styles_of(conditions)
     drawn: set[str] = set()
-    with _figure(f"{part.capitalize()} loss: {name}") as (figure, axes, done):
+    with _figure(f"{part.capitalize()} loss{of_severity}: {name}") as (figure, axes, done):
         for condition in conditions:
             colour, marker = styles[condition]
             for record in _records(results, model, condition):
-                points = _curve(record, part)
+                points = _curve(record, part, severity)
                 if points:
                     x, y = zip(*points, strict=True)
                     label = None if condition in drawn else _legend(condition)
@@ -166,8 +171,10 @@ def _training_chart(results: ExperimentResults, model: str, name: str, part: str
     return done() if drawn else None
 
 
-def _curve(record: ResultRecord, part: str) -> list[tuple[int, float]]:
+def _curve(record: ResultRecord, part: str, severity: str | None) -> list[tuple[int, float]]:
     def loss(point: TrainingPoint) -> float | None:
+        if severity is not None:
+            return point.validation_loss_by_severity.get(severity)
         return point.loss if part == "training" else point.validation_loss
 
     history = record.training.history if record.training is not None else []

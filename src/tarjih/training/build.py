@@ -10,7 +10,7 @@ from typing import Any
 
 from tarjih.errors import SettingsError
 from tarjih.models.load import LoadedModel, chosen_hardware, load_causal_model, pad_token_id
-from tarjih.models.lora import add_lora
+from tarjih.models.lora import add_lora, leave_precision_to_autocast
 from tarjih.training.batches import Step
 from tarjih.training.collate import WeightedCollator
 from tarjih.training.examples import EncodedConsultations, Example
@@ -56,11 +56,7 @@ def make_trainer(
     validation: EncodedConsultations | None,
     out: Path,
 ) -> Any:
-    """A trainer that takes the planned steps.
-
-    Raises:
-        SettingsError: when a tracker in `report_to` is unknown or not installed.
-    """
+    """A trainer that takes the planned steps."""
     from transformers import PrinterCallback
 
     from tarjih.training.callbacks import ValidationCallback
@@ -75,6 +71,8 @@ def make_trainer(
         processing_class=loaded.tokenizer,
         steps=steps,
     )
+    if trainer.args.bf16 and settings.method != "full":
+        leave_precision_to_autocast(loaded.model)
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
     if TENSORBOARD in settings.report_to and trainer.is_world_process_zero():
         trainer.add_callback(_tensorboard(out / TENSORBOARD))
@@ -105,7 +103,7 @@ def _arguments(job: TrainingJob, loaded: LoadedModel, steps: int, out: Path) -> 
         save_total_limit=2,
         logging_steps=max(1, steps // _LOGS_PER_RUN),
         disable_tqdm=True,
-        report_to=_other_trackers(settings),
+        report_to=[name for name in settings.report_to if name != TENSORBOARD],
         seed=job.seed,
         data_seed=job.seed,
         remove_unused_columns=False,
@@ -115,23 +113,28 @@ def _arguments(job: TrainingJob, loaded: LoadedModel, steps: int, out: Path) -> 
 
 
 def _mixes_precisions(job: TrainingJob) -> bool:
-    """Whether float32 weights are multiplied in bfloat16."""
-    fits = chosen_hardware(job.model_settings)["precision"] == "bfloat16"
-    return job.training.method == "full" and job.model_settings.precision == "auto" and fits
+    """Whether what is trained is kept in float32 and multiplied in bfloat16."""
+    if chosen_hardware(job.model_settings)["precision"] != "bfloat16":
+        return False
+    return job.training.method != "full" or job.model_settings.precision == "auto"
 
 
-def _other_trackers(settings: TrainingSettings) -> list[str]:
+def refuse_unknown_trackers(settings: TrainingSettings) -> None:
+    """Refuse trackers that Transformers does not know or that are not installed.
+
+    Raises:
+        SettingsError: naming them, and those to choose from.
+    """
     from transformers import integrations
 
-    wanted = [name for name in settings.report_to if name != TENSORBOARD]
     available: list[str] = integrations.get_available_reporting_integrations()  # type: ignore[attr-defined,no-untyped-call]
-    absent = [name for name in wanted if name not in available]
+    known = sorted({TENSORBOARD, *available})
+    absent = [name for name in settings.report_to if name not in known]
     if absent:
         raise SettingsError(
             f"training.report_to names trackers that are not installed: {', '.join(absent)}",
-            remedy=f"install them, or choose from: {', '.join([TENSORBOARD, *available])}",
+            remedy=f"install them, or choose from: {', '.join(known)}",
         )
-    return wanted
 
 
 def _tensorboard(folder: Path) -> Any:

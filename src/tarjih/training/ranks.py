@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tarjih.models.load import ModelSettings, chosen_hardware
@@ -12,11 +14,27 @@ def join_ranks(settings: ModelSettings) -> Any:
     """Meet the other processes of this run.
 
     Returns:
-        Accelerate's `PartialState`: `num_processes`, `process_index`, `main_process_first()`.
+        Accelerate's `PartialState`: `num_processes`, `process_index`, `is_main_process`.
     """
     from accelerate import PartialState
 
     return PartialState(cpu=chosen_hardware(settings)["device"] == "cpu")
+
+
+@contextmanager
+def first_one_first(ranks: Any) -> Iterator[None]:
+    """The first process runs the block before the others do, even where it fails in it.
+
+    Accelerate's own `main_process_first` leaves the others waiting then, and they would report
+    that the first is gone in place of what is wrong.
+    """
+    if not ranks.is_main_process:
+        ranks.wait_for_everyone()
+    try:
+        yield
+    finally:
+        if ranks.is_main_process:
+            ranks.wait_for_everyone()
 
 
 def reporter_of(ranks: Any, reporter: Reporter) -> Reporter:

@@ -34,8 +34,8 @@ class FinishedRun:
     signature: dict[str, Any]
 
 
-def claim_folder(out: Path, plan: dict[str, Any]) -> None:
-    """Make a folder that of a planned run, or find that it is.
+def refuse_other_folder(out: Path, plan: dict[str, Any]) -> None:
+    """Refuse a folder that is neither free nor that of a planned run; write nothing.
 
     Raises:
         FolderError: when it holds another run or something else.
@@ -57,7 +57,16 @@ def claim_folder(out: Path, plan: dict[str, Any]) -> None:
             file=out,
             remedy="choose another folder",
         )
-    write_json(planned, plan)
+
+
+def claim_folder(out: Path, plan: dict[str, Any]) -> None:
+    """Make a folder that of a planned run.
+
+    Do it when the run can begin: who follows an error's advice has another plan, and the folder
+    would be refused to it.
+    """
+    if not (out / PLAN).is_file():
+        write_json(out / PLAN, plan)
 
 
 def write_run(finished: FinishedRun, plan: dict[str, Any]) -> None:

@@ -16,11 +16,11 @@ from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.progress import SILENT, Reporter
 from tarjih.signature import versions
 from tarjih.training.batches import Step
-from tarjih.training.build import load_trainable, make_trainer
+from tarjih.training.build import load_trainable, make_trainer, refuse_unknown_trackers
 from tarjih.training.checkpoints import latest_intact_checkpoint
 from tarjih.training.examples import EncodedConsultations, encode_consultations
 from tarjih.training.job import TrainingJob
-from tarjih.training.ranks import join_ranks, reporter_of
+from tarjih.training.ranks import first_one_first, join_ranks, reporter_of
 from tarjih.training.run_folder import (
     ADAPTER,
     CHECKPOINTS,
@@ -29,6 +29,7 @@ from tarjih.training.run_folder import (
     FinishedRun,
     claim_folder,
     read_run,
+    refuse_other_folder,
     write_run,
 )
 from tarjih.training.summary import summarise
@@ -44,15 +45,17 @@ def train(job: TrainingJob, out: Path, reporter: Reporter = SILENT) -> FinishedR
     Raises:
         FolderError: when `out` holds another run or something else.
         DataError: when examples cannot be used (before any model is loaded).
+        SettingsError: when a tracker in `report_to` is unknown (before any model is loaded).
         ModelError: when the model cannot.
     """
     plan = job.plan()
     ranks = join_ranks(job.model_settings)
     reporter = reporter_of(ranks, reporter)
-    with ranks.main_process_first():
-        claim_folder(out, plan)
+    with first_one_first(ranks):
+        refuse_other_folder(out, plan)
     if (out / RECORD).is_file():
         return read_run(out)
+    refuse_unknown_trackers(job.training)
     encoder = PromptEncoder(load_tokenizer(job.model, job.model_settings), job.prompt)
     weighed = weigh_examples(
         job.train, encoder, weighting=job.weighting, training=job.training, seed=job.seed
@@ -63,8 +66,10 @@ def train(job: TrainingJob, out: Path, reporter: Reporter = SILENT) -> FinishedR
     loaded = load_trainable(job)
     check_context(loaded.model, max(len(example) for example in weighed.encoded.examples))
     _report_model(job, loaded, reporter)
+    with first_one_first(ranks):
+        claim_folder(out, plan)
     trainer = make_trainer(job, loaded, weighed.examples, steps, validation, out)
-    with ranks.main_process_first():
+    with first_one_first(ranks):
         checkpoint = latest_intact_checkpoint(out / CHECKPOINTS)
     _run_trainer(trainer, checkpoint, reporter)
     return _finish(trainer, job, plan, weighed, steps, out)
@@ -144,6 +149,8 @@ def _finish(
     # Sharded parameters are gathered, which takes all ranks; others are the model's own.
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     state = accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
+    if state:  # what is tied was gathered under each of its names
+        state = {k: v for k, v in state.items() if k not in trainer.model.all_tied_weights_keys}
     if accelerator.is_main_process:
         whole = job.training.method == "full"
         with atomic_folder(out / (MODEL if whole else ADAPTER)) as folder:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from tarjih.errors import DataError, SettingsError, WorkFailedError
 from tarjih.models.logits import base_model_of, check_logits, output_head
@@ -41,6 +42,7 @@ class SeverityWeightedLoss(Trainer):
     # The loss is divided by the global number of tokens here. Without this flag Trainer divides
     # once more by the accumulation steps.
     loss_is_scaled_for_ga = True
+    _signature_columns: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,8 +80,9 @@ class SeverityWeightedLoss(Trainer):
     def _set_signature_columns_if_needed(self) -> None:
         # Trainer removes what the model does not read before the collator sees it.
         super()._set_signature_columns_if_needed()
-        missing = {"weight", "severity", *FOR_THE_LOSS} - set(self._signature_columns)
-        self._signature_columns += sorted(missing)
+        kept = self._signature_columns or []
+        missing = {"weight", "severity", *FOR_THE_LOSS} - set(kept)
+        self._signature_columns = [*kept, *sorted(missing)]
 
     def compute_loss(
         self,
@@ -164,18 +167,27 @@ class SeverityWeightedLoss(Trainer):
         self._evaluated.append(rows.cpu())
         return losses.total / max(len(losses.rows), 1), None, None
 
-    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> Any:
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Any],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> Any:
         """Trainer's loop, but its losses are per token of the whole set.
 
         Trainer's own is the average of its batches' averages, which depends on how they are cut.
         """
         self._evaluated = []
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        output: Any = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix
+        )
         if self._evaluated:
             weighted, plain, tokens, severities = torch.cat(self._evaluated).T
             sums = _no_sums().index_add_(1, severities.long(), torch.stack([plain, tokens]))
             found = {"loss": float(weighted.sum() / tokens.sum().clamp(min=1)), **_per_token(sums)}
-            output.metrics |= {f"{metric_key_prefix}_{key}": found[key] for key in found}
+            output.metrics.update({f"{metric_key_prefix}_{key}": found[key] for key in found})
         return output
 
     def seconds(self) -> float:
@@ -195,6 +207,13 @@ def _losses(model: nn.Module, inputs: dict[str, Tensor]) -> SupervisedLosses:
             "batches carry no weights, so nothing would be weighted",
             remedy="give the trainer a data_collator that puts weights beside the labels: "
             "tarjih.training.collate.WeightedCollator, or WeightsBeside around another one",
+        )
+    weights, labels = inputs["weights"], inputs["labels"]
+    if weights.shape not in (labels.shape[:1], labels.shape):
+        raise DataError(
+            f"a batch has labels {tuple(labels.shape)} but weights {tuple(weights.shape)}",
+            remedy="give each row a weight or each token one; examples that share a row (packing, "
+            "padding_free) need a weight for each token",
         )
     return weighted_forward(model, inputs)
 
