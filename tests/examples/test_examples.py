@@ -21,6 +21,7 @@ NUMBER = r"(\d+\.\d+)"
 pytestmark = [
     # Others' notes to others, which a user of the examples sees and may ignore.
     pytest.mark.filterwarnings("ignore:.*gradient_checkpointing. is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true:UserWarning"),
     pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning"),
 ]
 
@@ -63,7 +64,7 @@ def test_each_example_starts_with_its_command_and_is_short() -> None:
     for name in SCRIPTS:
         text = (FOLDER / name).read_text(encoding="utf-8")
         assert f"    python examples/{name} [MODEL]\n" in text.split('"""')[1]
-        assert len(text.splitlines()) <= 66
+        assert len(text.splitlines()) <= 62
 
 
 @pytest.mark.parametrize("name", ["bare_loss.py", "own_loop.py"])
@@ -108,5 +109,8 @@ def test_trl_trains_with_its_own_dataset_and_a_weight(run: Any) -> None:
     left = run("trl_sft.py")
     trainer = left["trainer"]
     history = trainer.state.log_history
-    assert [one["loss"] != one["plain_loss"] for one in history if "loss" in one] == [True] * 5
+    ratios = [one["loss"] / one["plain_loss"] for one in history if "loss" in one]
+    assert len(ratios) == 5
+    assert max(ratios) > 1.05
+    assert min(ratios) < 0.95
     assert {"eval_loss", "eval_plain_loss"} <= history[-1].keys()
