@@ -52,6 +52,22 @@ class Path20:
     trainer: Any
 
 
+def cpu_arguments(folder: Path, **changes: Any) -> TrainingArguments:
+    """Arguments of a short run on the CPU that logs every step and keeps nothing."""
+    return TrainingArguments(
+        output_dir=str(folder),
+        save_strategy="no",
+        logging_steps=1,
+        disable_tqdm=True,
+        report_to=[],
+        seed=3,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        use_cpu=True,
+        **changes,
+    )
+
+
 def walk(
     loaded: LoadedModel,
     folder: Path,
@@ -76,21 +92,13 @@ def walk(
         model.enable_input_require_grads()
     trainer = kind(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(folder),
+        args=cpu_arguments(
+            folder,
             max_steps=len(steps),
             gradient_accumulation_steps=accumulation,
             learning_rate=3e-3,
             max_grad_norm=max_gradient_norm,
             activation_checkpointing=recompute,
-            save_strategy="no",
-            logging_steps=1,
-            disable_tqdm=True,
-            report_to=[],
-            seed=3,
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            use_cpu=True,
         ),
         train_dataset=list(examples),
         data_collator=WeightedCollator(1),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from tarjih.errors import ModelError, WorkFailedError
 from tarjih.models.load import LoadedModel
@@ -19,6 +19,7 @@ from tarjih.training.trainer import SeverityWeightedTrainer
 from tiny_models import move_adapters
 
 from .conftest import make_examples
+from .paths import cpu_arguments
 
 TinyModel = Callable[..., LoadedModel]
 State = dict[str, Tensor]
@@ -73,21 +74,13 @@ def run(
     more: dict[str, Any] = {"steps": planned} if weighted else {}
     trainer = kind(
         model=model,
-        args=TrainingArguments(
-            output_dir=str(folder),
+        args=cpu_arguments(
+            folder,
             max_steps=steps,
             per_device_train_batch_size=batch_size,
             gradient_accumulation_steps=accumulation,
             learning_rate=learning_rate,
             max_grad_norm=0,
-            save_strategy="no",
-            logging_steps=1,
-            disable_tqdm=True,
-            report_to=[],
-            seed=3,
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            use_cpu=True,
         ),
         train_dataset=examples,
         data_collator=WeightedCollator(1) if weighted else plain_collator,

@@ -91,7 +91,8 @@ def check_logits(model: Any) -> None:
     Compares the model's own logits of a short text with those made from its hidden states.
 
     Raises:
-        ModelError: naming the model's class; the loss would silently differ from the model's own.
+        ModelError: naming the model's class; the loss would silently differ from the model's own;
+            or when the head is not a plain linear layer.
     """
     head, change = output_head(model), logit_change(model)
     tokens = torch.arange(4, 8, device=head.weight.device).unsqueeze(0)

@@ -75,8 +75,8 @@ def lora_targets(model: Any, settings: LoraSettings) -> str | list[str]:
 def leave_precision_to_autocast(model: Any) -> None:
     """Let float32 adapters be multiplied in the precision of the model they are on.
 
-    PEFT turns every layer's input into float32 for them, which on a CPU takes a quarter of a step.
-    Under autocast the adapters, which are small, are rounded instead; their updates are not.
+    PEFT turns every layer's input into float32 for them, and multiplies in float32. Under autocast
+    the adapters, which are small, are rounded instead; their updates are not.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from tarjih.errors import DataError, SettingsError, WorkFailedError
-from tarjih.models.logits import base_model_of, check_logits, output_head
+from tarjih.models.logits import check_logits
 from tarjih.records import SEVERITIES
 from tarjih.training.collate import FOR_THE_LOSS, IGNORED, UNKNOWN_SEVERITY
 from tarjih.training.first_step import FirstStep
@@ -49,7 +49,6 @@ class SeverityWeightedLoss(Trainer):
         self._refuse_what_would_be_ignored()
         # Trainer counts the supervised tokens of a step only for models that say they want it.
         self.model_accepts_loss_kwargs = True
-        output_head(base_model_of(self.model))
         check_logits(self.model)
         self._first_step = FirstStep(self.model)
         self._started = time.monotonic()
