@@ -1,7 +1,7 @@
-"""Time and memory of training steps: tarjih, TRL, plain Transformers, and the paper's recipe.
+"""Time and memory of training steps: tarjih, TRL, and the paper's recipe.
 
     python benchmarks/train_step.py [--model packaged:gemma-3-270m | aragpt2-shape | any model]
-        [--steps 8] [--precision auto|float32|bfloat16] [--rounds 3] [--try-steps 8]
+        [--steps 4] [--precision auto|float32|bfloat16] [--rounds 3] [--try-steps 4]
         [--paper-steps 1]
 
 Every contender trains the same LoRA (rank 16 on all linear layers, dropout 0.05, learning rate
@@ -11,19 +11,18 @@ take turns for `--rounds` rounds; ratios of medians are printed. Each passes ove
 and the second pass is timed, from the end of one step to the end of another: the first step does
 what is done once (tarjih compares its gradient with the unweighted one there).
 
-- tarjih: `tarjih.training.train.train` as a user runs it, severity-weighted (with made-up
+- tarjih: `tarjih.training.train.train` at its default settings, severity-weighted (with made-up
   severities: the time does not depend on them).
 - TRL: SFTTrainer with completion-only loss, its fused head, no gradient checkpointing, batches
   grouped by length, in tarjih's precision. Not tried: packing (rows of several documents, so not
   eight examples a step; otherwise the same as padding-free), Liger's and the hub's kernels and
   FlashAttention (GPU only), torch.compile (for none of the contenders).
-- Transformers: Trainer with the model's own loss, labels masked to the response, grouped by length.
 - the paper's recipe: every example padded to 512 tokens, batch 1 x 8 accumulation, full logits,
   loss on every token with prompt and padding, float32. Its cost does not depend on the example, so
   fewer steps do.
 
-All but the paper's have several ways to take eight examples (`WAYS` in trainers.py). Each way is
-tried for `--try-steps` steps first (one pass, all timed), and the fastest of each takes part.
+TRL has several ways to take eight examples (`WAYS` in trainers.py). Each is tried for
+`--try-steps` steps first (one pass, all timed), and the fastest takes part.
 
 Peak memory is that of training: the resident set's high-water mark, reset when the model is loaded
 (on a GPU torch's own), and how much of it came on top of the loaded model. The loss is that of
@@ -179,8 +178,8 @@ def main() -> None:
     """Compare, or be one contender."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="packaged:gemma-3-270m")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--try-steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--try-steps", type=int, default=4)
     parser.add_argument("--paper-steps", type=int, default=1)
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--rounds", type=int, default=3)

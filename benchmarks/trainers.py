@@ -35,7 +35,6 @@ SEED = 1
 LEARNING_RATE = 2e-4
 PAPER = "the paper's recipe"
 TRL = "TRL SFTTrainer"
-TRANSFORMERS = "Transformers Trainer"
 _CUTS = {
     "8": {},
     "4 x 2": {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2},
@@ -43,14 +42,13 @@ _CUTS = {
     "1 x 8": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8},
 }
 WAYS: dict[str, dict[str, dict[str, Any]]] = {
-    "tarjih": _CUTS,
+    "tarjih": {"8": _CUTS["8"]},
     TRL: {
         **_CUTS,
         "8 padding-free": {"padding_free": True},
         "8 mixed precision": {"bf16": True},
         "8 full logits": {"full_logits": True},
     },
-    TRANSFORMERS: _CUTS,
     PAPER: {"1 x 8": _CUTS["1 x 8"]},
 }
 
@@ -260,25 +258,6 @@ def _own_loss(model: Any) -> Callable[..., Any]:
     return loss
 
 
-def run_transformers(task: Task, way: dict[str, Any]) -> dict[str, Any]:
-    """The plain Trainer, grouped by length."""
-    loaded = task.load()
-    data = [
-        {
-            "input_ids": example.prompt_ids + example.response_ids,
-            "labels": [-100] * len(example.prompt_ids) + example.response_ids,
-        }
-        for example in task.examples
-    ]
-    trainer = Trainer(
-        model=loaded.model,
-        args=TrainingArguments(**task.arguments(loaded.device, **way)),
-        train_dataset=data,
-        data_collator=_padding(pad_token_id(loaded.tokenizer)),
-    )
-    return measured(trainer, task)
-
-
 def _padding(
     pad: int, width: int | None = None
 ) -> Callable[[Sequence[dict[str, Any]]], dict[str, Tensor]]:
@@ -345,6 +324,5 @@ def run_paper(task: Task, way: dict[str, Any]) -> dict[str, Any]:
 RUNS: dict[str, Callable[[Task, dict[str, Any]], dict[str, Any]]] = {
     "tarjih": run_tarjih,
     TRL: run_trl,
-    TRANSFORMERS: run_transformers,
     PAPER: run_paper,
 }

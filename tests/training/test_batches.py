@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import random
-from itertools import chain
+from itertools import chain, combinations, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarjih.training.batches import Step, padding_share, parts_of_rank, plan_steps
+from tarjih.training.batches import (
+    Step,
+    cut_into_passes,
+    padding_share,
+    parts_of_rank,
+    plan_steps,
+    tokens_of_a_pass,
+)
 
 lengths_ = st.lists(st.integers(1, 600), max_size=200)
 
@@ -107,6 +114,33 @@ def test_very_different_lengths_are_padded_little(count: int, tokens: int | None
     assert padding_share(lengths, in_order) > 0.40  # what it would be without
 
 
+@given(lengths=st.lists(st.integers(1, 600), max_size=8), cost=st.integers(0, 700))
+def test_a_part_is_cut_into_the_cheapest_passes(lengths: list[int], cost: int) -> None:
+    passes = cut_into_passes(lengths, cost)
+    assert sorted(chain(*passes)) == list(range(len(lengths)))
+    widths = [[lengths[index] for index in one] for one in passes]
+    assert list(chain(*widths)) == sorted(lengths, reverse=True)
+
+    def price(cut: list[list[int]]) -> int:
+        return sum(cost + len(one) * max(one) for one in cut if one)
+
+    ordered = sorted(lengths)
+    every_cut = (
+        [ordered[start:end] for start, end in pairwise((0, *marks, len(ordered)))]
+        for count in range(max(1, len(ordered)))
+        for marks in combinations(range(1, len(ordered)), count)
+    )
+    assert price(widths) == min(map(price, every_cut), default=0)
+
+
+def test_a_part_stays_whole_where_a_pass_has_no_price() -> None:
+    assert cut_into_passes([3, 900, 1], None) == [[0, 1, 2]]
+    assert cut_into_passes([300, 900, 300], 50) == [[1], [0, 2]]
+    assert tokens_of_a_pass("cpu", processes=1)
+    assert tokens_of_a_pass("cpu", processes=2) is None
+    assert tokens_of_a_pass("cuda", processes=1) is None
+
+
 def test_a_budget_of_tokens_gives_short_examples_larger_batches() -> None:
     lengths = many_lengths(2000)
     steps = plan_steps(lengths, batch_size=64, parts=1, seed=1, epochs=1, batch_tokens=4096)
@@ -121,3 +155,4 @@ def test_the_share_of_padding_counts_tokens() -> None:
     assert padding_share([4, 2, 3], [[[0, 1]], [[2], []]]) == pytest.approx(1 - 9 / 11)
     assert padding_share([4, 2, 3], [[[1], [2], [0]]]) == 0
     assert padding_share([], []) == 0
+    assert padding_share([9, 9, 1], [[[0, 1, 2]]], tokens_of_a_pass=1) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from tarjih.models.load import load_tokenizer
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.records import TrainingSummary
 from tarjih.training.job import TrainingJob
+from tarjih.training.settings import TrainingSettings
 from tarjih.training.train import train
 from tarjih.training.weighed import weigh_examples
 from tiny_models import FLOAT32
 
 from .conftest import MakeJob
+from .test_train import interrupt
 
 Curves = dict[str, dict[int, float]]
 
@@ -88,6 +91,22 @@ def test_tensorboard_shows_what_the_record_holds(run: Path, summary: TrainingSum
     assert sorted(recorded["eval/loss"]) == [0, 2, 4]
     for tag, values in recorded.items():
         assert shown[tag] == pytest.approx(values, rel=1e-6), tag  # it keeps float32
+
+
+def test_a_stopped_run_draws_no_step_twice(job: TrainingJob, run: Path, tmp_path: Path) -> None:
+    often = TrainingSettings.model_validate({**job.training.model_dump(), "checkpoint_every": 2})
+    job = replace(job, training=often)
+    for after in (1, 3):  # before the first checkpoint, and past it
+        interrupt(job, tmp_path / "run", after=after)
+    train(job, tmp_path / "run")
+    events: Any = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    for tag in ("train/plain_loss", "train/first_step_gradient_cosine", "eval/loss"):
+        steps = [event.step for event in events.Scalars(tag)]
+        assert steps == sorted(set(steps)), tag
+    drawn, wanted = curves_in(tmp_path / "run" / "tensorboard"), curves_in(run / "tensorboard")
+    for tag in ("train/plain_loss", "eval/loss"):
+        assert drawn[tag] == pytest.approx(wanted[tag])
 
 
 def test_the_losses_of_the_severities_add_up(job: TrainingJob, summary: TrainingSummary) -> None:

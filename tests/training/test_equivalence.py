@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +107,42 @@ def test_more_padding_changes_nothing(
         tiny_model("qwen2"), tmp_path, EXAMPLES, steps=mixed, accumulation=2, method=method
     )
     assert_same_path(found, whole)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_cutting_a_batch_into_passes_changes_nothing(
+    accumulation: int, method: Method, whole: Path20, tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    counts: list[int] = []
+
+    class Cutting(SeverityWeightedTrainer):
+        tokens_of_a_pass = property(lambda _self: 2, lambda _self, _value: None)  # type: ignore[assignment]
+
+        def _passes(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+            found = super()._passes(inputs)
+            counts.append(len(found))
+            return found
+
+    found = walk(
+        tiny_model("qwen2"),
+        tmp_path,
+        EXAMPLES,
+        steps=planned(EXAMPLES, 8 // accumulation, accumulation),
+        accumulation=accumulation,
+        method=method,
+        kind=Cutting,
+    )
+    assert len(counts) == 20 * accumulation
+    assert max(counts) > 2
+    assert_same_path(found, whole)
+    assert found.plain_losses == pytest.approx(whole.plain_losses, rel=1e-6)
+    first, same = (_first_step_of(path) for path in (found, whole))
+    assert first == pytest.approx(same, rel=1e-6)
+
+
+def _first_step_of(path: Path20) -> dict[str, float]:
+    log: dict[str, float] = path.trainer.state.log_history[0]
+    return {name: value for name, value in log.items() if name.startswith("first_step")}
 
 
 def reweighted(factor: float) -> list[Example]:

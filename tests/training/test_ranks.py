@@ -286,6 +286,9 @@ def test_two_ranks_that_were_killed_end_as_one_that_was_not(
         time.sleep(0.01)
     kill_all(process)
     assert not (tmp_path / "two" / "run.json").exists()
+    refused = tarjih(config, changed, ranks=None)
+    assert refused.returncode != 0
+    assert "begun with 2 processes and would go on with 1" in refused.stderr
     resumed = tarjih(config, changed, ranks=ranks)
     assert resumed.returncode == 0, resumed.stderr[-6000:]
     assert resumed.stderr.count("going on from checkpoint-") == 1

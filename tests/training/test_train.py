@@ -357,7 +357,7 @@ def test_a_budget_of_tokens_is_kept_and_a_stopped_run_ends_as_if_it_had_not_been
     weighed = weigh_examples(
         job.train, encoder, weighting=job.weighting, training=job.training, seed=job.seed
     )
-    assert finished.training.padding_share == weighed.padding_share(job.training, job.seed) > 0
+    assert finished.training.padding_share == weighed.padding_share(job.training, job.seed, "cpu") > 0
     sizes = {len(part) for step in weighed.steps(job.training, job.seed) for part in step}
     assert len(sizes) > 1  # short examples share larger batches
     interrupt(job, tmp_path / "run", after=3)

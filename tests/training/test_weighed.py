@@ -53,12 +53,14 @@ def test_the_mean_is_taken_over_supervised_tokens() -> None:
 def test_padding_is_none_where_each_example_stands_alone() -> None:
     weighed = weigh(make_consultations(9))
     alone = TrainingSettings(batch_size=1)
-    assert weighed.padding_share(alone, seed=1) == pytest.approx(0.0)
+    assert weighed.padding_share(alone, seed=1, device="cpu") == pytest.approx(0.0)
     # All in one batch: every example is as wide as the widest.
     lengths = [len(example) for example in weighed.examples]
     together = 1 - sum(lengths) / (9 * max(lengths))
-    share = weighed.padding_share(TrainingSettings(batch_size=16), seed=1)
+    share = weighed.padding_share(TrainingSettings(batch_size=16), seed=1, device="cuda")
     assert share == pytest.approx(together)
+    on_cpu = weighed.padding_share(TrainingSettings(batch_size=16), seed=1, device="cpu")
+    assert on_cpu <= share
 
 
 def test_what_cannot_be_learnt_from_is_refused() -> None:

@@ -12,6 +12,7 @@ from pydantic import Field
 from safetensors import SafetensorError
 
 from tarjih.errors import ModelError
+from tarjih.models.dropout import use_quick_dropout
 from tarjih.settings import Settings
 
 ATTENTION_LAYERS: dict[str, list[str]] = {
@@ -48,7 +49,7 @@ def add_lora(model: Any, settings: LoraSettings) -> Any:
 
     with _quiet_about_internals():
         try:
-            return get_peft_model(
+            with_adapters = get_peft_model(
                 model,
                 LoraConfig(
                     r=settings.rank,
@@ -63,6 +64,8 @@ def add_lora(model: Any, settings: LoraSettings) -> Any:
                 f"LoRA cannot be put on this model: {error}",
                 remedy="set lora.targets to all-linear, or to names of its linear layers",
             ) from None
+    use_quick_dropout(with_adapters)
+    return with_adapters
 
 
 def lora_targets(model: Any, settings: LoraSettings) -> str | list[str]:

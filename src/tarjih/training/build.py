@@ -12,6 +12,7 @@ from tarjih.errors import SettingsError
 from tarjih.models.load import LoadedModel, chosen_hardware, load_causal_model, pad_token_id
 from tarjih.models.lora import add_lora, leave_precision_to_autocast
 from tarjih.training.batches import Step
+from tarjih.training.checkpoints import step_of
 from tarjih.training.collate import WeightedCollator
 from tarjih.training.examples import EncodedConsultations, Example
 from tarjih.training.job import TrainingJob
@@ -74,8 +75,6 @@ def make_trainer(
     if trainer.args.bf16 and settings.method != "full":
         leave_precision_to_autocast(loaded.model)
     trainer.remove_callback(PrinterCallback)  # it prints every log to stdout
-    if TENSORBOARD in settings.report_to and trainer.is_world_process_zero():
-        trainer.add_callback(_tensorboard(out / TENSORBOARD))
     if validation is not None:
         every = settings.validate_every or max(1, len(steps) // _VALIDATIONS_PER_RUN)
         trainer.add_callback(ValidationCallback(trainer, loaded, validation, every))
@@ -137,10 +136,15 @@ def refuse_unknown_trackers(settings: TrainingSettings) -> None:
         )
 
 
-def _tensorboard(folder: Path) -> Any:
+def tensorboard_callback(folder: Path, checkpoint: Path | None) -> Any:
+    """A callback that draws the curves, on from a checkpoint or from the start.
+
+    What an interrupted process drew beyond the checkpoint is declared void.
+    """
     from torch.utils.tensorboard import SummaryWriter
     from transformers import integrations
 
+    first_step = 0 if checkpoint is None else step_of(checkpoint) + 1
     return integrations.TensorBoardCallback(  # type: ignore[attr-defined]
-        SummaryWriter(log_dir=str(folder))  # type: ignore[no-untyped-call]
+        SummaryWriter(log_dir=str(folder), purge_step=first_step)  # type: ignore[no-untyped-call]
     )

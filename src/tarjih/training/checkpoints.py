@@ -60,8 +60,13 @@ def latest_intact_checkpoint(folder: Path) -> Path | None:
 
 
 def _newest_first(folder: Path) -> Iterator[Path]:
-    found = [path for path in folder.glob("checkpoint-*") if path.name[11:].isdigit()]
-    yield from sorted(found, key=lambda path: -int(path.name[11:]))
+    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    yield from sorted(found, key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tarjih.data.prompt import prompt_parts
-from tarjih.models.load import load_tokenizer
+from tarjih.models.load import chosen_hardware, load_tokenizer
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.records import Consultation, WeightSpread
 from tarjih.training.examples import Example
@@ -81,6 +81,7 @@ def preview(job: TrainingJob, count: int = 3) -> Preview:
     )
     encoded = weighed.encoded
     kept = {id(consultation) for consultation in encoded.kept}
+    device = chosen_hardware(job.model_settings)["device"]
     prompts = [len(example.prompt_ids) for example in encoded.examples]
     return Preview(
         model=job.model,
@@ -91,7 +92,7 @@ def preview(job: TrainingJob, count: int = 3) -> Preview:
         mean_prompt=float(np.mean(prompts)),
         mean_response=float(encoded.supervised_tokens.mean()),
         longest=max(len(example) for example in encoded.examples),
-        padding_share=weighed.padding_share(job.training, job.seed),
+        padding_share=weighed.padding_share(job.training, job.seed, device),
         truncated_complaints=encoded.truncated_complaints,
         left_out=tuple(one.id for one in job.train if id(one) not in kept),
         spread=weighed.spread,

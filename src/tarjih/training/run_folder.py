@@ -59,14 +59,27 @@ def refuse_other_folder(out: Path, plan: dict[str, Any]) -> None:
         )
 
 
-def claim_folder(out: Path, plan: dict[str, Any]) -> None:
-    """Make a folder that of a planned run.
+def claim_folder(out: Path, plan: dict[str, Any], processes: int) -> None:
+    """Make a folder that of a planned run on so many processes, or find that it is.
 
     Do it when the run can begin: who follows an error's advice has another plan, and the folder
     would be refused to it.
+
+    Raises:
+        FolderError: when the run was begun by another number of processes.
     """
-    if not (out / PLAN).is_file():
-        write_json(out / PLAN, plan)
+    planned = out / PLAN
+    if not planned.is_file():
+        write_json(planned, {**plan, "processes": processes})
+        return
+    begun = read_json(planned).get("processes")
+    if begun != processes:
+        raise FolderError(
+            f"this run was begun with {begun} process{'es' * (begun != 1)} and would go on with "
+            f"{processes}: its steps would have other examples",
+            file=out,
+            remedy=f"start it with {begun} again, or train in another folder",
+        )
 
 
 def write_run(finished: FinishedRun, plan: dict[str, Any]) -> None:

@@ -21,7 +21,9 @@ def summarise(
         seconds=trainer.seconds(),
         examples=len(encoded.examples),
         supervised_tokens=int(encoded.supervised_tokens.sum()),
-        padding_share=padding_share([len(example) for example in encoded.examples], steps),
+        padding_share=padding_share(
+            [len(example) for example in encoded.examples], steps, trainer.tokens_of_a_pass
+        ),
         truncated_complaints=encoded.truncated_complaints,
         dropped_long_responses=encoded.dropped_long_responses,
         trainable_parameters=sum(

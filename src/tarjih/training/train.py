@@ -16,7 +16,13 @@ from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.progress import SILENT, Reporter
 from tarjih.signature import versions
 from tarjih.training.batches import Step
-from tarjih.training.build import load_trainable, make_trainer, refuse_unknown_trackers
+from tarjih.training.build import (
+    TENSORBOARD,
+    load_trainable,
+    make_trainer,
+    refuse_unknown_trackers,
+    tensorboard_callback,
+)
 from tarjih.training.checkpoints import latest_intact_checkpoint
 from tarjih.training.examples import EncodedConsultations, encode_consultations
 from tarjih.training.job import TrainingJob
@@ -67,10 +73,11 @@ def train(job: TrainingJob, out: Path, reporter: Reporter = SILENT) -> FinishedR
     check_context(loaded.model, max(len(example) for example in weighed.encoded.examples))
     _report_model(job, loaded, reporter)
     with first_one_first(ranks):
-        claim_folder(out, plan)
-    trainer = make_trainer(job, loaded, weighed.examples, steps, validation, out)
-    with first_one_first(ranks):
+        claim_folder(out, plan, ranks.num_processes)
         checkpoint = latest_intact_checkpoint(out / CHECKPOINTS)
+    trainer = make_trainer(job, loaded, weighed.examples, steps, validation, out)
+    if TENSORBOARD in job.training.report_to and ranks.is_main_process:
+        trainer.add_callback(tensorboard_callback(out / TENSORBOARD, checkpoint))
     _run_trainer(trainer, checkpoint, reporter)
     return _finish(trainer, job, plan, weighed, steps, out)
 

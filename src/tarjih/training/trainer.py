@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerState
 
 from tarjih.training import checkpoints
-from tarjih.training.batches import Step, parts_of_rank
+from tarjih.training.batches import Step, cut_into_passes, parts_of_rank, tokens_of_a_pass
+from tarjih.training.collate import WeightedCollator
 from tarjih.training.weighted_loss import SeverityWeightedLoss
 
 
@@ -31,6 +32,11 @@ class SeverityWeightedTrainer(SeverityWeightedLoss, Trainer):
     def __init__(self, *args: Any, steps: Sequence[Step] | None = None, **kwargs: Any) -> None:
         self._steps = steps
         super().__init__(*args, **kwargs)
+        self.tokens_of_a_pass = (
+            tokens_of_a_pass(self.args.device.type, self.args.world_size)
+            if isinstance(self.data_collator, WeightedCollator)
+            else None
+        )
 
     def take_over_if_last(self, checkpoint: Path) -> bool:
         """Load a checkpoint of the last step; from it, `train` would take one step too many."""
@@ -56,6 +62,19 @@ class SeverityWeightedTrainer(SeverityWeightedLoss, Trainer):
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
+
+    def _passes(self, inputs: dict[str, Tensor | Any]) -> list[dict[str, Tensor | Any]]:
+        # Only our own collator's batches are cut: their rows are known to be padded on the right.
+        if self.tokens_of_a_pass is None:
+            return [inputs]
+        lengths = inputs["attention_mask"].sum(dim=1).tolist()
+        return [
+            {
+                name: tensor[rows, : lengths[rows[0]]] if tensor.ndim > 1 else tensor[rows]
+                for name, tensor in inputs.items()
+            }
+            for rows in cut_into_passes(lengths, self.tokens_of_a_pass)
+        ]
 
     # Checkpoints without pickle. FSDP and DeepSpeed shard their states and keep their own formats.
 

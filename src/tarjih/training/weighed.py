@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.records import Consultation, WeightSpread
-from tarjih.training.batches import Step, padding_share, plan_steps
+from tarjih.training.batches import Step, padding_share, plan_steps, tokens_of_a_pass
 from tarjih.training.examples import EncodedConsultations, Example, encode_consultations
 from tarjih.training.settings import TrainingSettings
 from tarjih.weighting import Floats, Weighting, probabilities_of, severity_weights, weight_spread
@@ -41,10 +41,10 @@ class WeighedExamples:
             max_steps=training.max_steps,
         )
 
-    def padding_share(self, training: TrainingSettings, seed: int) -> float:
+    def padding_share(self, training: TrainingSettings, seed: int, device: str) -> float:
         """The share of padding tokens among all that a run of one process sees, from 0 to 1."""
         lengths = [len(example) for example in self.encoded.examples]
-        return padding_share(lengths, self.steps(training, seed))
+        return padding_share(lengths, self.steps(training, seed), tokens_of_a_pass(device, 1))
 
 
 def weigh_examples(

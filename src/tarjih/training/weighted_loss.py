@@ -130,12 +130,18 @@ class SeverityWeightedLoss(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
         """Trainer's step; at the end of the first, the gradients are compared."""
-        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        step = super().training_step
+        losses = [step(model, part, num_items_in_batch) for part in self._passes(inputs)]
+        loss = torch.stack(losses).sum()
         if self.state.global_step == 0 and self.accelerator.sync_gradients:
             compared = self._first_step.compare(self.accelerator)
             if compared is not None:
                 self.log(compared)
         return loss
+
+    def _passes(self, inputs: dict[str, Tensor | Any]) -> list[dict[str, Tensor | Any]]:
+        """The forward passes that a micro-batch is cut into: one, if a trainer does not say else."""
+        return [inputs]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log, beside the weighted loss, the plain losses per token since the last log."""
