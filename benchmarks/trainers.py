@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
@@ -19,11 +18,13 @@ from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from tarjih.data.prompt import PromptSettings
+from tarjih.generation.source import finished_run
 from tarjih.models.load import LoadedModel, ModelSettings, load_causal_model, pad_token_id
 from tarjih.models.lora import LoraSettings, add_lora
 from tarjih.progress import Advance, Reporter
 from tarjih.records import Consultation
 from tarjih.training.examples import Example
+from tarjih.training.held_out import response_losses
 from tarjih.training.job import TrainingJob
 from tarjih.training.settings import TrainingSettings
 from tarjih.training.train import train
@@ -69,13 +70,12 @@ class Stopwatch:
         """An optimizer step is done."""
         self.ends.append(now())
 
-    def result(self, losses: Sequence[float], tokens: int, padding: float) -> dict[str, Any]:
-        """What a child prints."""
+    def result(self, tokens: int, padding: float) -> dict[str, Any]:
+        """What a child prints, but for the loss."""
         return {
             "seconds": self.ends[-1] - self.ends[self.untimed],
             "peak": self.memory.peak(),
             "extra": self.memory.extra(),
-            "loss": mean(losses),
             "tokens": tokens,
             "padding": padding,
         }
@@ -127,9 +127,10 @@ def run_tarjih(task: Task, way: dict[str, Any]) -> dict[str, Any]:
     )
     stopwatch = Stopwatch(task.untimed)
     with tempfile.TemporaryDirectory() as folder:
-        summary = train(job, Path(folder) / "run", StopwatchReporter(stopwatch)).training
-    losses = [point.loss for point in summary.history if point.loss is not None]
-    return stopwatch.result(losses, task.tokens, summary.padding_share)
+        run = Path(folder) / "run"
+        summary = train(job, run, StopwatchReporter(stopwatch)).training
+        result = stopwatch.result(task.tokens, summary.padding_share)
+        return {**result, "loss": task.loss(finished_run(run).load()[0])}
 
 
 class StopwatchCallback(TrainerCallback):
@@ -165,6 +166,11 @@ class Task:
         """Tokens of all examples, without padding."""
         return sum(map(len, self.examples))
 
+    def loss(self, loaded: LoadedModel) -> float:
+        """A model's loss on the responses of all examples, in nats a token."""
+        sums = response_losses(loaded, self.examples, batch_size=PER_STEP)
+        return float(sums.sum() / sum(len(example.response_ids) for example in self.examples))
+
     def load(self, settings: ModelSettings | None = None) -> LoadedModel:
         """The model with fresh adapters."""
         loaded = load_causal_model(self.model, settings or self.settings)
@@ -196,7 +202,7 @@ class Task:
         }
 
 
-def measured(trainer: Any, task: Task) -> dict[str, Any]:
+def measured(trainer: Any, loaded: LoadedModel, task: Task) -> dict[str, Any]:
     """Run a Trainer under the stopwatch, counting the positions that it puts through the model."""
     positions = 0
 
@@ -209,8 +215,8 @@ def measured(trainer: Any, task: Task) -> dict[str, Any]:
     trainer.model.get_input_embeddings().register_forward_hook(count)
     stopwatch.start()
     trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return stopwatch.result(losses, task.tokens, 1 - task.passes * task.tokens / positions)
+    result = stopwatch.result(task.tokens, 1 - task.passes * task.tokens / positions)
+    return {**result, "loss": task.loss(loaded)}
 
 
 def run_trl(task: Task, way: dict[str, Any]) -> dict[str, Any]:
@@ -243,7 +249,7 @@ def run_trl(task: Task, way: dict[str, Any]) -> dict[str, Any]:
         processing_class=loaded.tokenizer,
         compute_loss_func=_own_loss(loaded.model) if full_logits else None,
     )
-    return measured(trainer, task)
+    return measured(trainer, loaded, task)
 
 
 def _own_loss(model: Any) -> Callable[..., Any]:
@@ -318,7 +324,7 @@ def run_paper(task: Task, way: dict[str, Any]) -> dict[str, Any]:
         train_dataset=data,
         data_collator=_padding(pad_token_id(loaded.tokenizer), LONGEST),
     )
-    return measured(trainer, task)
+    return measured(trainer, loaded, task)
 
 
 RUNS: dict[str, Callable[[Task, dict[str, Any]], dict[str, Any]]] = {

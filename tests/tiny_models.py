@@ -19,6 +19,8 @@ from transformers import (
     GPT2LMHeadModel,
     Lfm2Config,
     Lfm2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -113,6 +115,8 @@ def make_model(architecture: str, tokenizer: Any) -> Any:
                 model = Qwen2ForCausalLM(Qwen2Config(**usual))
             case "qwen3":
                 model = Qwen3ForCausalLM(Qwen3Config(**usual, head_dim=8))
+            case "llama":
+                model = LlamaForCausalLM(LlamaConfig(**usual))
             case "bloom":
                 model = BloomForCausalLM(BloomConfig(hidden_size=16, n_layer=2, n_head=2, **ids))
             case _:

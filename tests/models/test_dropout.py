@@ -45,7 +45,7 @@ def test_what_is_kept_grows_by_the_share_that_is_kept(p: float, count: int, seed
 def test_the_gradient_passes_where_the_value_did() -> None:
     values = torch.randn(50, 7, requires_grad=True)
     found = after(0.4, values)
-    found.sum().backward()
+    found.sum().backward()  # type: ignore[no-untyped-call]
     assert values.grad is not None
     torch.testing.assert_close(values.grad, (found / values).detach())
     assert 0 < (values.grad == 0).sum() < values.numel()

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tarjih.training.batches import (
+    Passes,
     Step,
-    cut_into_passes,
     padding_share,
     parts_of_rank,
     plan_steps,
-    tokens_of_a_pass,
 )
 
+WHOLE, CUT = Passes(packed=False, cut=False), Passes(packed=False, cut=True)
 lengths_ = st.lists(st.integers(1, 600), max_size=200)
 
 
@@ -108,37 +108,61 @@ def test_a_longer_run_begins_as_a_shorter_one() -> None:
 def test_very_different_lengths_are_padded_little(count: int, tokens: int | None) -> None:
     lengths = many_lengths(count)
     size = 8 if tokens is None else 64
-    steps = plan_steps(lengths, batch_size=size, parts=1, seed=1, epochs=1, batch_tokens=tokens)
-    assert padding_share(lengths, steps) < 0.10
-    in_order = [[list(range(at, min(at + 8, count)))] for at in range(0, count, 8)]
-    assert padding_share(lengths, in_order) > 0.40  # what it would be without
+    steps = plan_steps(
+        lengths, batch_size=size, parts=1, seed=1, epochs=1, grouped=True, batch_tokens=tokens
+    )
+    assert padding_share(lengths, steps, WHOLE) < 0.10
+    mixed = plan_steps(lengths, batch_size=8, parts=1, seed=1, epochs=1)
+    assert padding_share(lengths, mixed, WHOLE) > 0.40
+    assert padding_share(lengths, mixed, CUT) < 0.15
+    assert padding_share(lengths, mixed, Passes(packed=True, cut=False)) == 0
 
 
-@given(lengths=st.lists(st.integers(1, 600), max_size=8), cost=st.integers(0, 700))
-def test_a_part_is_cut_into_the_cheapest_passes(lengths: list[int], cost: int) -> None:
-    passes = cut_into_passes(lengths, cost)
+def test_steps_are_mixed_unless_asked_for() -> None:
+    lengths = many_lengths(4000)
+
+    def means(*, grouped: bool) -> list[float]:
+        steps = plan_steps(lengths, batch_size=8, parts=1, seed=1, epochs=1, grouped=grouped)
+        return sorted(sum(lengths[index] for index in step[0]) / 8 for step in steps)
+
+    mixed, alike = means(grouped=False), means(grouped=True)
+    assert alike[-25] / alike[25] > 2 * mixed[-25] / mixed[25]
+
+
+@given(lengths=st.lists(st.integers(1, 600), min_size=1, max_size=8))
+def test_a_part_is_cut_into_the_cheapest_passes(lengths: list[int]) -> None:
+    passes = CUT.of(lengths)
     assert sorted(chain(*passes)) == list(range(len(lengths)))
-    widths = [[lengths[index] for index in one] for one in passes]
-    assert list(chain(*widths)) == sorted(lengths, reverse=True)
 
     def price(cut: list[list[int]]) -> int:
-        return sum(cost + len(one) * max(one) for one in cut if one)
+        return sum(100 + len(one) * max(one) for one in cut)
 
     ordered = sorted(lengths)
     every_cut = (
         [ordered[start:end] for start, end in pairwise((0, *marks, len(ordered)))]
-        for count in range(max(1, len(ordered)))
+        for count in range(len(ordered))
         for marks in combinations(range(1, len(ordered)), count)
     )
-    assert price(widths) == min(map(price, every_cut), default=0)
+    found = [[lengths[index] for index in one] for one in passes]
+    assert price(found) == min(map(price, every_cut))
 
 
-def test_a_part_stays_whole_where_a_pass_has_no_price() -> None:
-    assert cut_into_passes([3, 900, 1], None) == [[0, 1, 2]]
-    assert cut_into_passes([300, 900, 300], 50) == [[1], [0, 2]]
-    assert tokens_of_a_pass("cpu", processes=1)
-    assert tokens_of_a_pass("cpu", processes=2) is None
-    assert tokens_of_a_pass("cuda", processes=1) is None
+@given(lengths=st.lists(st.integers(1, 600), min_size=1, max_size=40))
+def test_a_part_without_padding_is_cut_into_few_passes_of_about_the_same_size(
+    lengths: list[int],
+) -> None:
+    passes = Passes(packed=True, cut=True).of(lengths)
+    assert sorted(chain(*passes)) == list(range(len(lengths)))
+    sizes = [sum(lengths[index] for index in one) for one in passes]
+    assert len(sizes) == min(len(lengths), -(-sum(lengths) // 1024))
+    assert max(sizes) - min(sizes) <= max(lengths)
+
+
+def test_a_part_is_cut_on_a_cpu_alone() -> None:
+    assert Passes.on("cpu", 1, packed=False).of([300, 900, 300]) == [[1], [0, 2]]
+    for device, processes in (("cpu", 2), ("cuda", 1)):
+        for packed in (False, True):
+            assert Passes.on(device, processes, packed=packed).of([3, 900, 1]) == [[0, 1, 2]]
 
 
 def test_a_budget_of_tokens_gives_short_examples_larger_batches() -> None:
@@ -152,7 +176,7 @@ def test_a_budget_of_tokens_gives_short_examples_larger_batches() -> None:
 
 
 def test_the_share_of_padding_counts_tokens() -> None:
-    assert padding_share([4, 2, 3], [[[0, 1]], [[2], []]]) == pytest.approx(1 - 9 / 11)
-    assert padding_share([4, 2, 3], [[[1], [2], [0]]]) == 0
-    assert padding_share([], []) == 0
-    assert padding_share([9, 9, 1], [[[0, 1, 2]]], tokens_of_a_pass=1) == 0
+    assert padding_share([4, 2, 3], [[[0, 1]], [[2], []]], WHOLE) == pytest.approx(1 - 9 / 11)
+    assert padding_share([4, 2, 3], [[[1], [2], [0]]], WHOLE) == 0
+    assert padding_share([], [], WHOLE) == 0
+    assert padding_share([900, 900, 1], [[[0, 1, 2]]], CUT) == 0

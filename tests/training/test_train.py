@@ -27,6 +27,7 @@ from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.records import SeverityDistribution
 from tarjih.training import checkpoints, weighted_loss
 from tarjih.training import train as module
+from tarjih.training.batches import Passes
 from tarjih.training.head import weighted_forward
 from tarjih.training.job import TrainingJob
 from tarjih.training.run_folder import read_run
@@ -37,6 +38,7 @@ from tiny_models import FLOAT32, TinyFolder, make_consultations
 
 from .conftest import MakeJob, Recorder
 
+CUT = Passes(packed=False, cut=True)
 ADAPTER = Path("adapter") / "adapter_model.safetensors"
 
 
@@ -338,7 +340,7 @@ def test_a_budget_of_tokens_is_kept_and_a_stopped_run_ends_as_if_it_had_not_been
     make_job: MakeJob, tmp_path: Path
 ) -> None:
     budget = 150
-    job = make_job(batch_size=12, batch_tokens=budget, max_steps=4, checkpoint_every=2)
+    job = make_job("bloom", batch_size=12, batch_tokens=budget, max_steps=4, checkpoint_every=2)
     shapes: list[tuple[int, int]] = []
 
     def watch(model: Any, batch: dict[str, Any]) -> Any:
@@ -357,7 +359,7 @@ def test_a_budget_of_tokens_is_kept_and_a_stopped_run_ends_as_if_it_had_not_been
     weighed = weigh_examples(
         job.train, encoder, weighting=job.weighting, training=job.training, seed=job.seed
     )
-    assert finished.training.padding_share == weighed.padding_share(job.training, job.seed, "cpu") > 0
+    assert finished.training.padding_share == weighed.padding_share(job.training, job.seed, CUT) > 0
     sizes = {len(part) for step in weighed.steps(job.training, job.seed) for part in step}
     assert len(sizes) > 1  # short examples share larger batches
     interrupt(job, tmp_path / "run", after=3)

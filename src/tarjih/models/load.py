@@ -161,6 +161,22 @@ def load_tokenizer(name: str, settings: ModelSettings) -> Any:
     return tokenizer
 
 
+def read_config(name: str, settings: ModelSettings) -> Any:
+    """A model's configuration, without the model.
+
+    Raises:
+        ModelError: when there is none that Transformers knows.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(
+            resolve_model(name), trust_remote_code=settings.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _cannot_load("configuration", name, error) from None
+
+
 def check_context(model: Any, tokens: int) -> None:
     """Refuse texts that are longer than what the model can read.
 

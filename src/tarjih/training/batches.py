@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -18,10 +19,12 @@ Step = list[list[int]]
 
 # What a forward and backward pass costs on a CPU whatever its length, in tokens' worth: measured
 # with LoRA on Gemma 3 270M and little different from model to model, as both grow with the model.
-_TOKENS_OF_A_CPU_PASS = 100
+_PRICE_OF_A_CPU_PASS = 100
+# Enough for that price to be small, and few for the memory that their activations take.
+_TOKENS_OF_A_PACKED_PASS = 1024
 
-# Examples are sorted by length within pools of this many steps: wide enough for little padding,
-# narrow enough that the steps of an epoch differ from those of the next.
+# Where examples of like length share steps, they are sorted within pools of this many steps: wide
+# enough for little padding, narrow enough that the steps of an epoch differ from those of the next.
 _POOL_STEPS = 50
 
 
@@ -32,6 +35,7 @@ def plan_steps(
     parts: int,
     seed: int,
     epochs: float,
+    grouped: bool = False,
     batch_tokens: int | None = None,
     max_steps: int | None = None,
 ) -> list[Step]:
@@ -44,13 +48,17 @@ def plan_steps(
             epoch do not fill a step, its last parts may be empty.
         seed: any integer; decides the order, together with the number of the epoch.
         epochs: passes over the examples; the last may be a part of one.
+        grouped: whether examples of like length share steps; else any do, and only the parts of a
+            step are of like length.
         batch_tokens: tokens in a part at most, padding included; None: no limit. A longer example
-            stands alone.
+            stands alone. Examples are then grouped, as short ones share larger parts.
         max_steps: steps at most, whatever `epochs` is.
     """
     steps: list[Step] = []
+    pool = batch_size * parts * (_POOL_STEPS if grouped or batch_tokens is not None else 1)
     for epoch in range(math.ceil(epochs)):
-        of_epoch = list(_steps_of_epoch(lengths, batch_size, parts, seed, epoch, batch_tokens))
+        random = np.random.default_rng([seed % 2**63, epoch])
+        of_epoch = list(_steps_of_epoch(lengths, batch_size, parts, pool, random, batch_tokens))
         share = min(1.0, epochs - epoch)
         steps += islice(of_epoch, math.ceil(share * len(of_epoch)))
         if max_steps is not None and len(steps) >= max_steps:
@@ -62,13 +70,11 @@ def _steps_of_epoch(
     lengths: Sequence[int],
     batch_size: int,
     parts: int,
-    seed: int,
-    epoch: int,
+    pool: int,
+    random: np.random.Generator,
     batch_tokens: int | None,
 ) -> Iterator[Step]:
-    random = np.random.default_rng([seed % 2**63, epoch])
     order = random.permutation(len(lengths)).tolist()
-    pool = batch_size * parts * _POOL_STEPS
     steps: list[Step] = []
     for start in range(0, len(order), pool):
         by_length = sorted(order[start : start + pool], key=lambda index: -lengths[index])
@@ -98,42 +104,66 @@ def parts_of_rank(steps: Sequence[Step], rank: int, ranks: int) -> list[list[int
     return [part for step in steps for part in step[rank::ranks]]
 
 
-def tokens_of_a_pass(device: str, processes: int) -> int | None:
-    """What a pass costs whatever its length, in tokens; None where parts are not to be cut up.
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How a part of a step goes through the model.
 
-    On a GPU a pass of many tokens takes hardly longer than one of few; between processes every
-    backward pass averages gradients.
-
-    Args:
-        device: torch's name of its type, such as "cpu".
-        processes: how many train together.
+    Attributes:
+        packed: rows are laid end to end (`models.packing`), so none is padded.
+        cut: a part may be cut up. Sums over its passes' tokens are those over the part's, so a step
+            is the same however it is cut.
     """
-    return _TOKENS_OF_A_CPU_PASS if device == "cpu" and processes == 1 else None
+
+    packed: bool
+    cut: bool
+
+    @classmethod
+    def on(cls, device: str, processes: int, *, packed: bool) -> Passes:
+        """The passes on a device.
+
+        A GPU takes hardly longer for a pass of many tokens than for one of few, and between
+        processes every backward pass averages gradients: parts are cut on a CPU alone.
+
+        Args:
+            device: torch's name of its type, such as "cpu".
+            processes: how many train together.
+            packed: see the class.
+        """
+        return cls(packed, cut=device == "cpu" and processes == 1)
+
+    def of(self, lengths: Sequence[int]) -> list[list[int]]:
+        """The passes of a part of N examples, each the places of its examples."""
+        if not self.cut or len(lengths) < 2:
+            return [list(range(len(lengths)))]
+        return _full_passes(lengths) if self.packed else _cheapest_passes(lengths)
 
 
-def cut_into_passes(lengths: Sequence[int], tokens_of_a_pass: int | None) -> list[list[int]]:
-    """Cut a part of N examples into the forward passes that cost least, longest first.
+def _full_passes(lengths: Sequence[int]) -> list[list[int]]:
+    """As few passes as hold `_TOKENS_OF_A_PACKED_PASS` tokens each, and about equally many."""
+    count = math.ceil(sum(lengths) / _TOKENS_OF_A_PACKED_PASS)
+    passes: list[list[int]] = [[] for _ in range(min(count, len(lengths)))]
+    filled = [0] * len(passes)
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        emptiest = filled.index(min(filled))
+        passes[emptiest].append(index)
+        filled[emptiest] += lengths[index]
+    return passes
 
-    A pass costs what its padded rows have in tokens, and `tokens_of_a_pass` beside. Sums over the
-    passes' tokens are those over the part's, so a step is the same however it is cut.
 
-    Args:
-        lengths: tokens of each example.
-        tokens_of_a_pass: from `tokens_of_a_pass`; None leaves the part whole, in its order.
+def _cheapest_passes(lengths: Sequence[int]) -> list[list[int]]:
+    """Passes of neighbours in length, longest first, that cost least in all.
+
+    A pass costs what its padded rows have in tokens, and `_PRICE_OF_A_CPU_PASS` beside.
     """
-    if tokens_of_a_pass is None or len(lengths) < 2:
-        return [list(range(len(lengths)))]
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-    # cheapest[n]: of the n longest, all cut, with the start of the last pass.
+    # cheapest[n]: the price of the n longest, and where the last of their passes starts.
     cheapest: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(order) + 1):
-        cheapest.append(
-            min(
-                (cheapest[start][0] + (end - start) * lengths[order[start]], start)
-                for start in range(end)
-            )
+        price, start = min(
+            (cheapest[start][0] + (end - start) * lengths[order[start]], start)
+            for start in range(end)
         )
-        cheapest[-1] = (cheapest[-1][0] + tokens_of_a_pass, cheapest[-1][1])
+        cheapest.append((price + _PRICE_OF_A_CPU_PASS, start))
     passes: list[list[int]] = []
     end = len(order)
     while end:
@@ -143,16 +173,16 @@ def cut_into_passes(lengths: Sequence[int], tokens_of_a_pass: int | None) -> lis
     return passes[::-1]
 
 
-def padding_share(
-    lengths: Sequence[int], steps: Sequence[Step], tokens_of_a_pass: int | None = None
-) -> float:
+def padding_share(lengths: Sequence[int], steps: Sequence[Step], passes: Passes) -> float:
     """The share of padding among all tokens that the steps put through the model, from 0 to 1."""
+    if passes.packed:
+        return 0.0
     parts = [
-        [part[index] for index in chosen]
+        [part[place] for place in places]
         for step in steps
         for part in step
         if part
-        for chosen in cut_into_passes([lengths[index] for index in part], tokens_of_a_pass)
+        for places in passes.of([lengths[index] for index in part])
     ]
     padded = sum(max(lengths[index] for index in part) * len(part) for part in parts)
     used = sum(lengths[index] for part in parts for index in part)

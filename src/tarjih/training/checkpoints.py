@@ -22,6 +22,7 @@ from tarjih.errors import DataError
 from tarjih.files import read_json, sha256_of_file, write_json
 
 _MANIFEST = "complete.json"
+_PREFIX = "checkpoint-"
 _OPTIMIZER_TENSORS = "optimizer.safetensors"
 _OPTIMIZER_SETTINGS = "optimizer.json"
 _SCHEDULER = "scheduler.json"
@@ -60,13 +61,13 @@ def latest_intact_checkpoint(folder: Path) -> Path | None:
 
 
 def _newest_first(folder: Path) -> Iterator[Path]:
-    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    found = [path for path in folder.glob(f"{_PREFIX}*") if path.name[len(_PREFIX) :].isdigit()]
     yield from sorted(found, key=step_of, reverse=True)
 
 
 def step_of(checkpoint: Path) -> int:
     """The optimizer step after which a checkpoint was written."""
-    return int(checkpoint.name.removeprefix("checkpoint-"))
+    return int(checkpoint.name.removeprefix(_PREFIX))
 
 
 def save_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tarjih.loss import token_losses
 from tarjih.models.logits import base_model_of, logit_change, output_head, unchanged_logits
+from tarjih.models.packing import ROW_LENGTHS
 from tarjih.training.collate import FOR_THE_LOSS, IGNORED
 
 
@@ -43,6 +44,7 @@ def weighted_forward(model: Any, batch: dict[str, Any]) -> SupervisedLosses:
         model: the causal language model, wrapped or not.
         batch: what the model reads (input_ids, attention_mask, ...), each (B, T); labels (B, T),
             -100 where a token is not supervised; weights, (B,) for examples or (B, T) for tokens.
+            Or what `pack` makes of it.
 
     Returns:
         The losses; the sum of no supervised tokens is a differentiable zero.
@@ -52,7 +54,7 @@ def weighted_forward(model: Any, batch: dict[str, Any]) -> SupervisedLosses:
     """
     labels = batch["labels"][:, 1:]
     supervised = labels != IGNORED
-    rows = supervised.nonzero()[:, 0]
+    rows = _rows_of(supervised, batch.get(ROW_LENGTHS))
     targets = labels[supervised]
     weights = batch["weights"]
     weights = weights[:, 1:][supervised] if weights.ndim > 1 else weights[rows]
@@ -75,6 +77,16 @@ def weighted_forward(model: Any, batch: dict[str, Any]) -> SupervisedLosses:
         output: Any = model(**inputs, use_cache=False)
     total, plain = output.logits.reshape(2).unbind()
     return SupervisedLosses(total, plain, found[-1], rows)
+
+
+def _rows_of(supervised: Tensor, row_lengths: list[int] | None) -> Tensor:
+    """The row of each supervised token, (N,); `supervised` begins at the second position."""
+    if row_lengths is None:
+        return supervised.nonzero()[:, 0]
+    lengths = torch.tensor(row_lengths, device=supervised.device)
+    return torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)[1:][
+        supervised[0]
+    ]
 
 
 def _arithmetic_of(head: nn.Linear) -> torch.dtype:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tarjih.data.prompt import prompt_parts
-from tarjih.models.load import chosen_hardware, load_tokenizer
+from tarjih.models.load import chosen_hardware, load_tokenizer, read_config
+from tarjih.models.packing import can_pack
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.records import Consultation, WeightSpread
+from tarjih.training.batches import Passes
 from tarjih.training.examples import Example
 from tarjih.training.job import TrainingJob
 from tarjih.training.pieces import Piece, pieces_of
@@ -81,7 +83,11 @@ def preview(job: TrainingJob, count: int = 3) -> Preview:
     )
     encoded = weighed.encoded
     kept = {id(consultation) for consultation in encoded.kept}
-    device = chosen_hardware(job.model_settings)["device"]
+    passes = Passes.on(
+        chosen_hardware(job.model_settings)["device"],
+        processes=1,
+        packed=can_pack(read_config(job.model, job.model_settings)),
+    )
     prompts = [len(example.prompt_ids) for example in encoded.examples]
     return Preview(
         model=job.model,
@@ -92,7 +98,7 @@ def preview(job: TrainingJob, count: int = 3) -> Preview:
         mean_prompt=float(np.mean(prompts)),
         mean_response=float(encoded.supervised_tokens.mean()),
         longest=max(len(example) for example in encoded.examples),
-        padding_share=weighed.padding_share(job.training, job.seed, device),
+        padding_share=weighed.padding_share(job.training, job.seed, passes),
         truncated_complaints=encoded.truncated_complaints,
         left_out=tuple(one.id for one in job.train if id(one) not in kept),
         spread=weighed.spread,

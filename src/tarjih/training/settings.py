@@ -25,11 +25,17 @@ class TrainingSettings(Settings):
     batch_size: int = Field(
         default=8, ge=1, description="examples in one forward pass on one device, at most"
     )
+    group_by_length: bool = Field(
+        default=False,
+        description="let examples of like length share optimizer steps: less padding where the "
+        "architecture cannot take rows end to end (BLOOM, LFM2), but less varied steps",
+    )
     batch_tokens: int | None = Field(
         default=None,
         ge=1,
         description="tokens in one forward pass on one device, padding included, at most; short "
-        "examples then share larger batches, up to batch_size; null: no limit",
+        "examples then share larger batches, up to batch_size, and examples of like length share "
+        "steps; null: no limit",
     )
     accumulation_steps: int = Field(
         default=1, ge=1, description="forward passes in one optimizer step"

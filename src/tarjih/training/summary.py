@@ -22,7 +22,7 @@ def summarise(
         examples=len(encoded.examples),
         supervised_tokens=int(encoded.supervised_tokens.sum()),
         padding_share=padding_share(
-            [len(example) for example in encoded.examples], steps, trainer.tokens_of_a_pass
+            [len(example) for example in encoded.examples], steps, trainer.passes
         ),
         truncated_complaints=encoded.truncated_complaints,
         dropped_long_responses=encoded.dropped_long_responses,

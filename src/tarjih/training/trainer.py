@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerState
 
+from tarjih.models.logits import base_model_of
+from tarjih.models.packing import enable_packing, pack
 from tarjih.training import checkpoints
-from tarjih.training.batches import Step, cut_into_passes, parts_of_rank, tokens_of_a_pass
+from tarjih.training.batches import Passes, Step, parts_of_rank
 from tarjih.training.collate import WeightedCollator
 from tarjih.training.weighted_loss import SeverityWeightedLoss
 
@@ -32,10 +34,13 @@ class SeverityWeightedTrainer(SeverityWeightedLoss, Trainer):
     def __init__(self, *args: Any, steps: Sequence[Step] | None = None, **kwargs: Any) -> None:
         self._steps = steps
         super().__init__(*args, **kwargs)
-        self.tokens_of_a_pass = (
-            tokens_of_a_pass(self.args.device.type, self.args.world_size)
-            if isinstance(self.data_collator, WeightedCollator)
-            else None
+        # Only our own collator's batches are rearranged: their rows are padded on the right.
+        ours = isinstance(self.data_collator, WeightedCollator)
+        packed = ours and enable_packing(base_model_of(self.model))
+        self.passes = (
+            Passes.on(self.args.device.type, self.args.world_size, packed=packed)
+            if ours
+            else Passes(packed=False, cut=False)
         )
 
     def take_over_if_last(self, checkpoint: Path) -> bool:
@@ -64,17 +69,19 @@ class SeverityWeightedTrainer(SeverityWeightedLoss, Trainer):
         )
 
     def _passes(self, inputs: dict[str, Tensor | Any]) -> list[dict[str, Tensor | Any]]:
-        # Only our own collator's batches are cut: their rows are known to be padded on the right.
-        if self.tokens_of_a_pass is None:
+        if not (self.passes.packed or self.passes.cut):
             return [inputs]
         lengths = inputs["attention_mask"].sum(dim=1).tolist()
-        return [
+        passes = [
             {
-                name: tensor[rows, : lengths[rows[0]]] if tensor.ndim > 1 else tensor[rows]
+                name: tensor[rows, : max(lengths[row] for row in rows)]
+                if tensor.ndim > 1
+                else tensor[rows]
                 for name, tensor in inputs.items()
             }
-            for rows in cut_into_passes(lengths, self.tokens_of_a_pass)
+            for rows in self.passes.of(lengths)
         ]
+        return [pack(one) for one in passes] if self.passes.packed else passes
 
     # Checkpoints without pickle. FSDP and DeepSpeed shard their states and keep their own formats.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tarjih.models.prompt_tokens import PromptEncoder
 from tarjih.records import Consultation, WeightSpread
-from tarjih.training.batches import Step, padding_share, plan_steps, tokens_of_a_pass
+from tarjih.training.batches import Passes, Step, padding_share, plan_steps
 from tarjih.training.examples import EncodedConsultations, Example, encode_consultations
 from tarjih.training.settings import TrainingSettings
 from tarjih.weighting import Floats, Weighting, probabilities_of, severity_weights, weight_spread
@@ -34,6 +34,7 @@ class WeighedExamples:
         return plan_steps(
             [len(example) for example in self.encoded.examples],
             batch_size=training.batch_size,
+            grouped=training.group_by_length,
             batch_tokens=training.batch_tokens,
             parts=training.accumulation_steps * ranks,
             seed=seed,
@@ -41,10 +42,10 @@ class WeighedExamples:
             max_steps=training.max_steps,
         )
 
-    def padding_share(self, training: TrainingSettings, seed: int, device: str) -> float:
+    def padding_share(self, training: TrainingSettings, seed: int, passes: Passes) -> float:
         """The share of padding tokens among all that a run of one process sees, from 0 to 1."""
         lengths = [len(example) for example in self.encoded.examples]
-        return padding_share(lengths, self.steps(training, seed), tokens_of_a_pass(device, 1))
+        return padding_share(lengths, self.steps(training, seed), passes)
 
 
 def weigh_examples(

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from tarjih.errors import DataError, SettingsError, WorkFailedError
 from tarjih.models.logits import check_logits
+from tarjih.models.packing import ROW_LENGTHS
 from tarjih.records import SEVERITIES
 from tarjih.training.collate import FOR_THE_LOSS, IGNORED, UNKNOWN_SEVERITY
 from tarjih.training.first_step import FirstStep
@@ -140,7 +141,7 @@ class SeverityWeightedLoss(Trainer):
         return loss
 
     def _passes(self, inputs: dict[str, Tensor | Any]) -> list[dict[str, Tensor | Any]]:
-        """The forward passes that a micro-batch is cut into: one, if a trainer does not say else."""
+        """The forward passes that a micro-batch is cut into; a trainer may say more than one."""
         return [inputs]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
@@ -214,7 +215,8 @@ def _losses(model: nn.Module, inputs: dict[str, Tensor]) -> SupervisedLosses:
             "tarjih.training.collate.WeightedCollator, or WeightsBeside around another one",
         )
     weights, labels = inputs["weights"], inputs["labels"]
-    if weights.shape not in (labels.shape[:1], labels.shape):
+    rows = len(inputs.get(ROW_LENGTHS, labels))
+    if weights.shape not in ((rows,), labels.shape):
         raise DataError(
             f"a batch has labels {tuple(labels.shape)} but weights {tuple(weights.shape)}",
             remedy="give each row a weight or each token one; examples that share a row (packing, "
