@@ -46,17 +46,15 @@ def generate(
         sha256_of([source.identity(), settings.model_dump(), hash_of_consultations(consultations)]),
     )
     done = partial.read()
+    loaded, encoder = source.load()
+    lengths = [
+        len(encoder.prompt(c.complaint, settings.max_prompt_tokens).ids) for c in consultations
+    ]
+    check_context(loaded.model, max(lengths) + settings.max_new_tokens)
     # Prompts of similar length share a batch; the batches do not depend on what is done already.
-    order = sorted(
-        range(len(consultations)), key=lambda index: (len(consultations[index].complaint), index)
-    )
+    order = sorted(range(len(consultations)), key=lambda index: (lengths[index], index))
     size = settings.batch_size
     batches = [order[start : start + size] for start in range(0, len(order), size)]
-    loaded, encoder = source.load()
-    longest = max(
-        len(encoder.prompt(c.complaint, settings.max_prompt_tokens).ids) for c in consultations
-    )
-    check_context(loaded.model, longest + settings.max_new_tokens)
     with reporter.stage("answering", len(consultations)) as advance:
         for number, indices in enumerate(batches):
             chosen = [consultations[index] for index in indices]
