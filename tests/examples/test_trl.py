@@ -18,6 +18,7 @@ from tarjih.models.load import LoadedModel
 from tarjih.training.collate import WeightedCollator, WeightsBeside
 from tarjih.training.trainer import SeverityWeightedTrainer
 from tarjih.training.weighted_loss import SeverityWeightedLoss
+from training.paths import InFloat64
 from training.test_trainer import GradientRecorder
 from training.test_weighted_loss import naive, rows
 
@@ -95,7 +96,8 @@ def test_below_trl_the_steps_are_those_of_our_own_trainer(
         train_dataset=Dataset.from_list(given),
         data_collator=WeightedCollator(1),
     )
-    assert_same(taken(below), taken(own), 1e-9)
+    with InFloat64():  # Gemma's norms are in float32 otherwise, and round as rows are laid out
+        assert_same(taken(below), taken(own), 1e-9)
     for name in ("loss", "plain_loss"):
         logged = [
             [one[name] for one in trainer.state.log_history if "loss" in one]

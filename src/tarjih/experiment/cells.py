@@ -23,6 +23,7 @@ from tarjih.progress import Reporter, from_totals
 from tarjih.records import ResultRecord, TrainingSummary, WeightSpread
 from tarjih.signature import hash_of_model_folder, versions
 from tarjih.training.job import TrainingJob
+from tarjih.training.run_folder import PLAN, RECORD, differences
 from tarjih.training.train import train
 from tarjih.weighting import Weighting
 
@@ -160,8 +161,8 @@ def _run(
 
 def _remove_other_attempt(run: Path, job: TrainingJob) -> None:
     """A model that was broken and is mended makes another plan; what it began is of no use."""
-    plan = run / "plan.json"
-    if plan.is_file() and not (run / "run.json").is_file() and read_json(plan) != job.plan():
+    begun = (run / PLAN).is_file() and not (run / RECORD).is_file()
+    if begun and differences(run, job.plan()):
         shutil.rmtree(run)
 
 

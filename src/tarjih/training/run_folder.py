@@ -42,8 +42,7 @@ def refuse_other_folder(out: Path, plan: dict[str, Any]) -> None:
     """
     planned = out / PLAN
     if planned.is_file():
-        earlier = read_json(planned)
-        different = sorted(key for key in plan if earlier.get(key) != plan[key])
+        different = differences(out, plan)
         if different:
             raise FolderError(
                 f"this folder holds another run (different: {', '.join(different)})",
@@ -57,6 +56,12 @@ def refuse_other_folder(out: Path, plan: dict[str, Any]) -> None:
             file=out,
             remedy="choose another folder",
         )
+
+
+def differences(out: Path, plan: dict[str, Any]) -> list[str]:
+    """Names of what a plan and the one in a run's folder say differently."""
+    earlier = read_json(out / PLAN)
+    return sorted(key for key in plan if earlier.get(key) != plan[key])
 
 
 def claim_folder(out: Path, plan: dict[str, Any], processes: int) -> None:
