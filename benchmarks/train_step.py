@@ -2,7 +2,7 @@
 
     python benchmarks/train_step.py [--model packaged:gemma-3-270m | aragpt2-shape | any model]
         [--steps 4] [--precision auto|float32|bfloat16] [--rounds 3] [--try-steps 4]
-        [--paper-steps 1] [--way "1 x 8"]
+        [--paper-steps 1] [--way "1 x 8"] [--precisions]
 
 Every contender trains the same LoRA (rank 16 on all linear layers, dropout 0.05, learning rate
 2e-4) on the same examples, eight for each optimizer step, from ../shared/data/pairs_train.csv where
@@ -20,6 +20,8 @@ what is done once (tarjih compares its gradient with the unweighted one there).
 - the paper's recipe: every example padded to 512 tokens, batch 1 x 8 accumulation, full logits,
   loss on every token with prompt and padding, float32. Its cost does not depend on the example, so
   fewer steps do.
+
+With `--precisions` tarjih in bfloat16 against tarjih in float32 is all that is measured.
 
 TRL has several ways to take eight examples (`WAYS` in trainers.py). Each is tried for
 `--try-steps` steps first (one pass, all timed), and the fastest takes part; `--way` takes one
@@ -51,7 +53,7 @@ import torch
 from aragpt2_shape import NAME as ARAGPT2_SHAPE
 from aragpt2_shape import save_aragpt2_shape
 from side_by_side import in_child, mebibytes
-from trainers import LONGEST, PAPER, PER_STEP, RUNS, SEED, TRL, WAYS, Task
+from trainers import LONGEST, PAPER, PER_STEP, RUNS, SEED, TARJIH, TRL, WAYS, Task
 from transformers.utils import logging
 
 from tarjih.data.prompt import PromptSettings
@@ -103,12 +105,16 @@ def child(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_child(
-    arguments: argparse.Namespace, contender: str, steps: int, passes: int
+    arguments: argparse.Namespace,
+    contender: str,
+    steps: int,
+    passes: int,
+    precision: str | None = None,
 ) -> dict[str, Any]:
     """Run a contender in a process of its own; seconds and tokens are given per example."""
     told = {
         "--model": arguments.model,
-        "--precision": arguments.precision,
+        "--precision": precision or arguments.precision,
         "--steps": str(steps),
         "--passes": str(passes),
         "--contender": contender,
@@ -176,6 +182,24 @@ def compare(arguments: argparse.Namespace) -> None:
         )
 
 
+def compare_precisions(arguments: argparse.Namespace) -> None:
+    """Let tarjih take turns with itself in another precision."""
+    results: dict[str, list[dict[str, Any]]] = {"float32": [], "bfloat16": []}
+    for _ in range(arguments.rounds):
+        for precision, found in results.items():
+            found.append(run_child(arguments, f"{TARJIH}: 8", arguments.steps, 2, precision))
+    medians = {
+        precision: {key: median(float(one[key]) for one in found) for key in found[0]}
+        for precision, found in results.items()
+    }
+    for precision, found in medians.items():
+        against = medians["float32"]
+        print(
+            f"{precision:<12}{found['seconds'] / against['seconds']:6.2f} x time"
+            f"{found['peak'] / against['peak']:7.2f} x peak   loss {found['loss']:.4f}"
+        )
+
+
 def main() -> None:
     """Compare, or be one contender."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -186,6 +210,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--way", choices=tuple(WAYS[TRL]), help="how TRL takes eight examples")
+    parser.add_argument("--precisions", action="store_true", help="bfloat16 against float32")
     parser.add_argument("--passes", type=int, default=2, help=argparse.SUPPRESS)
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -206,7 +231,7 @@ def main() -> None:
             unused = rows[2 * most :]
             save_aragpt2_shape(Path(folder), (f"{r.complaint}\n{r.response}" for r in unused))
             arguments.model = folder
-        compare(arguments)
+        (compare_precisions if arguments.precisions else compare)(arguments)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ PER_STEP = 8
 LONGEST = 512
 SEED = 1
 LEARNING_RATE = 2e-4
+TARJIH = "tarjih"
 PAPER = "the paper's recipe"
 TRL = "TRL SFTTrainer"
 _CUTS = {
@@ -43,7 +44,7 @@ _CUTS = {
     "1 x 8": {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 8},
 }
 WAYS: dict[str, dict[str, dict[str, Any]]] = {
-    "tarjih": {"8": _CUTS["8"]},
+    TARJIH: {"8": _CUTS["8"]},
     TRL: {
         **_CUTS,
         "8 padding-free": {"padding_free": True},
@@ -328,7 +329,7 @@ def run_paper(task: Task, way: dict[str, Any]) -> dict[str, Any]:
 
 
 RUNS: dict[str, Callable[[Task, dict[str, Any]], dict[str, Any]]] = {
-    "tarjih": run_tarjih,
+    TARJIH: run_tarjih,
     TRL: run_trl,
     PAPER: run_paper,
 }
