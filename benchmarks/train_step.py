@@ -192,11 +192,11 @@ def compare_precisions(arguments: argparse.Namespace) -> None:
         precision: {key: median(float(one[key]) for one in found) for key in found[0]}
         for precision, found in results.items()
     }
-    for precision, found in medians.items():
-        against = medians["float32"]
+    against = medians["float32"]
+    for precision, middle in medians.items():
         print(
-            f"{precision:<12}{found['seconds'] / against['seconds']:6.2f} x time"
-            f"{found['peak'] / against['peak']:7.2f} x peak   loss {found['loss']:.4f}"
+            f"{precision:<12}{middle['seconds'] / against['seconds']:6.2f} x time"
+            f"{middle['peak'] / against['peak']:7.2f} x peak   loss {middle['loss']:.4f}"
         )
 
 
