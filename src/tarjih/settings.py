@@ -147,11 +147,11 @@ def _explain(kind: type[BaseModel], fault: dict[str, Any]) -> str:
 
 
 def _suggestion(kind: type[BaseModel], keys: Sequence[str]) -> str:
-    owner: type[BaseModel] | None = kind
+    owners: list[type[BaseModel]] = [kind]
     for key in keys[:-1]:
-        field = owner.model_fields.get(key) if owner is not None else None
-        owner = next(_models_in(field.annotation), owner) if field is not None else owner
-    known = list(owner.model_fields) if owner is not None else []
+        fields = [owner.model_fields[key] for owner in owners if key in owner.model_fields]
+        owners = [inner for field in fields for inner in _models_in(field.annotation)] or owners
+    known = list(dict.fromkeys(name for owner in owners for name in owner.model_fields))
     near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {near[0]!r}?"
@@ -173,7 +173,12 @@ def describe_settings(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple
             "required" if field.is_required() else field.get_default(call_default_factory=True)
         )
         inner = next(_models_in(field.annotation), None)
-        shown = "" if isinstance(default, BaseModel) else str(default)
+        shown = "" if isinstance(default, BaseModel) else str(_as_lists(default))
         yield key, shown, field.description or ""
         if inner is not None:
             yield from describe_settings(inner, f"{key}.")
+
+
+def _as_lists(value: Any) -> Any:
+    """Tuples as lists, which a settings file has."""
+    return [_as_lists(one) for one in value] if isinstance(value, tuple | list) else value

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from tarjih.progress import Advance, Reporter
 from tarjih.records import SEVERITIES, Consultation, Severity
 from tarjih.severity.linear import LinearAnnotator, LinearSettings
 
@@ -53,3 +56,31 @@ def labels(labelled: list[Consultation]) -> list[Severity]:
 @pytest.fixture(scope="session")
 def annotator(complaints: list[str], labels: list[Severity]) -> LinearAnnotator:
     return LinearAnnotator.fit(complaints, labels, LinearSettings())
+
+
+class Told(Reporter):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.stages: dict[str, tuple[int, int | None]] = {}  # units done, and announced
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        def advance(done: int) -> None:
+            self.stages[name] = (self.stages[name][0] + done, total)
+
+        self.stages[name] = (0, total)
+        yield advance
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()

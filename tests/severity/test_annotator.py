@@ -5,16 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tarjih.errors import FolderError, ModelError
-from tarjih.files import sha256_of
+from tarjih.errors import DataError, FolderError, ModelError
+from tarjih.files import sha256_of, sha256_of_file
 from tarjih.severity.annotator import (
     ANNOTATOR_CLASSES,
     Annotator,
     annotator_class,
     load_annotator,
     read_manifest,
+    work_beside,
+    write_manifest,
 )
-from tarjih.severity.linear import LinearAnnotator
+from tarjih.severity.linear import LinearAnnotator, LinearSettings
 
 
 @pytest.fixture
@@ -79,8 +81,8 @@ def test_a_folder_without_a_manifest_is_no_annotator(tmp_path: Path) -> None:
         ({"severities": ["critical", "neutral", "non_critical"]}, "not the three"),
         ({"severities": ["mild"]}, "severities"),
         ({"settings": {"kind": "linear", "shortest_ngram": 0}}, "shortest_ngram"),
-        ({"files": {}}, "does not list tensors"),
-        ({"signature": {}}, "another way to fold"),
+        ({"files": {}}, "does not list calibration"),
+        ({"signature": {}}, "another way to know complaints again"),
         ({"sha256": "0" * 64}, "not the one that was written"),
         ({"extra": 1}, "extra"),
     ],
@@ -108,12 +110,80 @@ def test_another_kind_is_not_loaded_as_linear(folder: Path) -> None:
         LinearAnnotator.load(folder)
 
 
-def test_a_manifest_cannot_point_outside_its_folder(folder: Path) -> None:
-    (folder.parent / "secret").write_text("x")
-    change_manifest(folder, files={"../secret": "0" * 64})
-    with pytest.raises(ModelError, match="the file is missing") as caught:
+@pytest.mark.parametrize(
+    "name", ["../secret", "sub/../../secret", "{root}/secret", "..\\secret", "", "link/secret"]
+)
+def test_a_manifest_cannot_point_outside_its_folder(folder: Path, name: str) -> None:
+    (folder.parent / "secret").write_bytes(b"x")
+    (folder / "link").symlink_to(folder.parent)
+    named = name.replace("{root}", str(folder.parent))
+    change_manifest(folder, files={named: sha256_of_file(folder.parent / "secret")})
+    with pytest.raises(ModelError, match="which is not in its folder") as caught:
         read_manifest(folder)
-    assert str(folder / "secret") in str(caught.value)
+    assert "annotator.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["changed", "gone"])
+def test_files_of_sub_folders_are_watched(folder: Path, damage: str) -> None:
+    inner = folder / "part" / "deeper"
+    inner.mkdir(parents=True)
+    (inner / "weights").write_bytes(b"12")
+    manifest = read_manifest(folder)
+    (folder / "annotator.json").unlink()
+    write_manifest(folder, settings=LinearSettings(), signature=manifest.signature, measures=None)
+    assert set(read_manifest(folder).files) == {*manifest.files, "part/deeper/weights"}
+    if damage == "gone":
+        (inner / "weights").unlink()
+    else:
+        (inner / "weights").write_bytes(b"21")
+    with pytest.raises(ModelError, match="missing" if damage == "gone" else "not the one") as e:
+        read_manifest(folder)
+    assert str(inner / "weights") in str(e.value)
+
+
+def test_work_is_kept_beside_the_annotator_until_it_succeeds(tmp_path: Path) -> None:
+    place = tmp_path / "annotator.work"
+
+    def interrupted() -> None:
+        with work_beside(tmp_path / "annotator") as work:
+            assert work.part("fold").folder == place / "fold"
+            (place / "fold").mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (place / "fold").is_dir()
+    with work_beside(tmp_path / "annotator") as again:
+        assert again.folder == place
+        assert (place / "fold").is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_work_that_comes_to_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError), work_beside(tmp_path / "annotator"):
+        raise DataError("no rows", remedy="give some")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["a folder", "a file"])
+def test_what_is_no_work_of_ours_is_left_alone(tmp_path: Path, what: str) -> None:
+    place = tmp_path / "annotator.work"
+    mine = place / "thesis.txt" if what == "a folder" else place
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("years of work")
+    with (
+        pytest.raises(FolderError, match="something else"),
+        work_beside(tmp_path / "annotator"),
+    ):
+        raise AssertionError("never here")
+    assert mine.read_text() == "years of work"
+
+
+def test_a_kill_while_work_is_marked_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "annotator.work").mkdir()
+    (tmp_path / "annotator.work" / ".work.json.x1.part").write_bytes(b"{")
+    with work_beside(tmp_path / "annotator") as work:
+        assert work.folder == tmp_path / "annotator.work"
 
 
 def test_tensors_that_do_not_match_the_vocabulary_are_refused(folder: Path) -> None:

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
-import hashlib
-
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tarjih.arabic.normalise import comparison_key
 from tarjih.errors import DataError
 from tarjih.records import SEVERITIES, Severity
-from tarjih.severity.folds import OutOfFold, grouped_folds, hash_keys
+from tarjih.severity.folds import grouped_folds, near_duplicate_groups
 
 N, M, C = SEVERITIES
 
@@ -71,35 +69,16 @@ def test_rows_that_cannot_be_dealt_out_are_refused(
         grouped_folds(labels, groups, folds=5, seed=0)
 
 
-def test_the_hash_is_the_first_eight_bytes_of_blake2b() -> None:
-    text = "\u0635\u062f\u0627\u0639"  # sudaa: headache
-    digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    assert hash_keys([text]).tolist() == [int(digest, 16)]
-    assert hash_keys(["\ud800"]).shape == (1,)  # half a surrogate pair is no reason to fail
+def test_near_duplicates_share_a_group() -> None:
+    base = "عندي صداع شديد منذ يومين مع غثيان و دوخة ولا ينفع معه المسكن أرجو الرد يا دكتور"
+    keys = [comparison_key(text) for text in (base, base + " شكرا", "طفلي يعاني من سعال جاف", base)]
+    groups = near_duplicate_groups(keys, 0.7)
+    assert groups[0] == groups[1] == groups[3] != groups[2]
+    assert near_duplicate_groups([], 0.7) == []
 
 
-def test_probabilities_of_a_repeated_key_are_averaged() -> None:
-    store = OutOfFold.of(
-        ["b", "a", "b"], np.asarray([[1.0, 0.0, 0.0], [0.2, 0.3, 0.5], [0.5, 0.5, 0.0]])
-    )
-    known, found = store.find(["b", "c", "a", "b"])
-    assert known.tolist() == [True, False, True, True]
-    assert found.tolist() == [[0.75, 0.25, 0.0], [0.2, 0.3, 0.5], [0.75, 0.25, 0.0]]
-
-
-@given(st.lists(st.text(max_size=4), max_size=30), st.lists(st.text(max_size=4), max_size=30))
-def test_exactly_the_stored_keys_are_found(stored: list[str], asked: list[str]) -> None:
-    random = np.random.default_rng(0)
-    values = dict.fromkeys(stored, 0.0)
-    values = {key: float(random.random()) for key in values}
-    probabilities = np.asarray([[values[k], 1 - values[k], 0] for k in stored]).reshape(-1, 3)
-    known, found = OutOfFold.of(stored, probabilities).find(asked)
-    assert known.tolist() == [key in values for key in asked]
-    np.testing.assert_allclose(found[:, 0], [values[key] for key in asked if key in values])
-
-
-def test_a_store_must_be_in_order() -> None:
-    with pytest.raises(ValueError, match="sorted"):
-        OutOfFold(np.asarray([2, 1], dtype=np.uint64), np.full((2, 3), 1 / 3))
-    with pytest.raises(ValueError, match="probabilities"):
-        OutOfFold(np.asarray([1], dtype=np.uint64), np.full((2, 3), 1 / 3))
+def test_the_similarity_decides_what_is_near() -> None:
+    base = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    keys = [base, f"zero {base[4:40]} other {base[47:]}"]
+    assert len(set(near_duplicate_groups(keys, 0.4))) == 1
+    assert len(set(near_duplicate_groups(keys, 0.95))) == 2

@@ -1,24 +1,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-import tarjih.severity.linear as linear_module
 from tarjih.arabic.normalise import comparison_key
 from tarjih.errors import DataError, ModelError, SettingsError, WorkFailedError
 from tarjih.records import SEVERITIES, Severity
 from tarjih.settings import make_settings
-from tarjih.severity.calibration import fit_temperature
-from tarjih.severity.folds import grouped_folds
-from tarjih.severity.linear import LinearAnnotator, LinearSettings, near_duplicate_groups
+from tarjih.severity.calibrators import fit_calibrator
+from tarjih.severity.folds import grouped_folds, near_duplicate_groups
+from tarjih.severity.linear import LinearAnnotator, LinearSettings
 from tarjih.severity.measures import measure
 
 NEW = ["عندي نزيف شديد و إغماء", "أريد نصيحة لجفاف البشرة", "صداع خفيف", ""]
@@ -53,7 +50,12 @@ def test_nothing_pickled_and_no_complaint_is_in_the_folder(
 ) -> None:
     annotator.save(tmp_path / "annotator")
     files = {file.name: file.read_bytes() for file in (tmp_path / "annotator").iterdir()}
-    assert set(files) == {"annotator.json", "tensors.safetensors", "vocabulary.json"}
+    assert set(files) == {
+        "annotator.json",
+        "calibration.safetensors",
+        "tensors.safetensors",
+        "vocabulary.json",
+    }
     for content in files.values():
         assert not content.startswith((b"\x80", b"PK"))  # pickles and the zip files around them
         assert not any(complaint.encode() in content for complaint in complaints)
@@ -84,9 +86,7 @@ def test_new_complaints_score_as_scikit_learn_scores_them(
     )
     scored = annotator.score(NEW)
     assert scored.out_of_fold_rows == 0
-    np.testing.assert_allclose(
-        scored.probabilities, softmax(logits / annotator.temperature, axis=1), rtol=1e-12
-    )
+    np.testing.assert_allclose(scored.probabilities, annotator.calibrator.apply(logits), rtol=1e-12)
 
 
 def test_known_complaints_get_the_probabilities_of_another_fold(
@@ -108,17 +108,17 @@ def test_held_out_probabilities_come_from_a_model_without_the_row(
 ) -> None:
     keys = np.asarray([comparison_key(text) for text in complaints])
     classes = np.asarray([SEVERITIES.index(label) for label in labels])
-    groups = near_duplicate_groups(list(keys), LinearSettings())
+    groups = near_duplicate_groups(list(keys), 0.7)
+    parts = grouped_folds(labels, groups, folds=5, seed=0)
     logits = np.zeros((len(keys), 3))
-    for fitted, held_out in grouped_folds(labels, groups, folds=5, seed=0):
+    for fitted, held_out in parts:
         vectoriser, regression = oracle(list(keys[fitted]), list(classes[fitted]))
         logits[held_out] = regression.decision_function(vectoriser.transform(keys[held_out]))
-    assert annotator.temperature == pytest.approx(fit_temperature(logits, classes))
-    np.testing.assert_allclose(
-        annotator.score(complaints).probabilities,
-        softmax(logits / annotator.temperature, axis=1),
-        rtol=1e-9,
-    )
+    expected = np.zeros_like(logits)
+    for fitted, held_out in parts:
+        calibrator = fit_calibrator(annotator.calibrator.kind, logits[fitted], classes[fitted])
+        expected[held_out] = calibrator.apply(logits[held_out])
+    np.testing.assert_allclose(annotator.score(complaints).probabilities, expected, rtol=1e-9)
 
 
 def test_other_spellings_of_a_known_complaint_are_known(
@@ -138,36 +138,6 @@ def test_a_repeated_complaint_gets_the_mean_of_its_rows(
     known = fitted.score([complaints[0]])
     assert known.out_of_fold_rows == 1
     assert known.probabilities.sum() == pytest.approx(1.0)
-
-
-def test_near_duplicates_share_a_group() -> None:
-    base = "عندي صداع شديد منذ يومين مع غثيان و دوخة ولا ينفع معه المسكن أرجو الرد يا دكتور"
-    keys = [comparison_key(text) for text in (base, base + " شكرا", "طفلي يعاني من سعال جاف", base)]
-    groups = near_duplicate_groups(keys, LinearSettings())
-    assert groups[0] == groups[1] == groups[3] != groups[2]
-
-
-def test_near_duplicates_are_held_out_together(
-    complaints: list[str], labels: list[Severity], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parts: list[tuple[list[int], list[int]]] = []
-
-    def spy(*args: Any, **kwargs: Any) -> Any:
-        found = grouped_folds(*args, **kwargs)
-        parts.extend((fitted.tolist(), held_out.tolist()) for fitted, held_out in found)
-        return found
-
-    monkeypatch.setattr(linear_module, "grouped_folds", spy)
-    long = [
-        f"{one} {other}" for one, other in zip(complaints[:60], complaints[60:120], strict=True)
-    ]
-    twins = [text + " \u061f\u061f" for text in long]  # with two Arabic question marks
-    LinearAnnotator.fit([*long, *twins], [*labels[:60], *labels[:60]], LinearSettings())
-    assert len(parts) == 5
-    for _, held_out in parts:
-        assert {row % 60 for row in held_out if row < 60} == {
-            row % 60 for row in held_out if row >= 60
-        }
 
 
 def test_scores_do_not_depend_on_the_batch(annotator: LinearAnnotator) -> None:
@@ -217,7 +187,10 @@ def test_the_signature_names_what_the_scores_depend_on(
     assert moved.signature()["rows_sha256"] != signature["rows_sha256"]
 
 
-@pytest.mark.parametrize("name", ["tensors.safetensors", "vocabulary.json", "annotator.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["tensors.safetensors", "vocabulary.json", "annotator.json", "calibration.safetensors"],
+)
 @pytest.mark.parametrize("damage", ["truncated", "changed", "gone"])
 def test_a_damaged_folder_is_a_model_error(
     annotator: LinearAnnotator, tmp_path: Path, name: str, damage: str

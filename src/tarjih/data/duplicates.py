@@ -24,7 +24,7 @@ PLACES = 128  # of a signature; the estimate's standard error at 0.7 is 0.04
 PREFIX_LENGTH = 64
 
 _CERTAINTY = 0.95  # chance to compare two complaints that are exactly as similar as the threshold
-_WIDEST = 256  # neighbours that a complaint in a crowded band is compared with
+WIDEST = 256  # neighbours that a complaint in a crowded band is compared with
 _BLOCK_SHINGLES = 1 << 16  # so that the working arrays stay in the processor's cache
 _BLOCK_PAIRS = 1 << 16
 _PRIME = np.uint32(0x01000193)
@@ -169,7 +169,7 @@ def find_groups(prints: Fingerprints, threshold: float) -> npt.NDArray[np.int64]
     _, firsts = np.unique(prints.whole, return_index=True)
     bands, places = bands_for(threshold)
     for band in range(bands):
-        keys = _band_keys(prints.signatures, firsts, band * places, places)
+        keys = band_keys(prints.signatures, firsts, band * places, places)
         order = np.argsort(keys, kind="stable")
         for left, right in _close_pairs(keys[order]):
             _join_similar(
@@ -178,9 +178,10 @@ def find_groups(prints: Fingerprints, threshold: float) -> npt.NDArray[np.int64]
     return np.array([_root(parents, index) for index in range(len(parents))], dtype=np.int64)
 
 
-def _band_keys(
+def band_keys(
     signatures: Signatures, rows: npt.NDArray[np.intp], first: int, places: int
 ) -> npt.NDArray[np.uint64]:
+    """One number for the places of a band, from `first` on, of each of the rows: uint64 [rows]."""
     keys = np.zeros(len(rows), dtype=np.uint64)
     for place in range(first, first + places):
         keys = keys * np.uint64(0x9E3779B97F4A7C15) + signatures[rows, place] + np.uint64(1)
@@ -191,9 +192,9 @@ def _band_keys(
 def _close_pairs(
     keys: npt.NDArray[np.uint64],
 ) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Pairs of places in sorted keys that hold equal keys, up to `_WIDEST` places apart."""
+    """Pairs of places in sorted keys that hold equal keys, up to `WIDEST` places apart."""
     left = np.arange(len(keys))
-    for distance in range(1, _WIDEST + 1):
+    for distance in range(1, WIDEST + 1):
         left = left[left + distance < len(keys)]
         # Sorted, so a key that differs at this distance differs at every greater one.
         left = left[keys[left] == keys[left + distance]]

@@ -16,6 +16,8 @@ Integers = npt.NDArray[np.int64]
 
 LOWEST_TEMPERATURE = 0.01
 HIGHEST_TEMPERATURE = 100.0
+# A probability of exactly 0 would make the log loss infinite; scikit-learn clips at the same value.
+SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
 
 
 def softmax(logits: npt.ArrayLike) -> Floats:
@@ -66,16 +68,22 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
         raise ValueError("a logit is not a finite number")
     rows = np.arange(len(classes))
 
-    def log_loss(log_temperature: float) -> float:
+    def loss(log_temperature: float) -> float:
         return float(-log_softmax(scores / np.exp(log_temperature))[rows, classes].mean())
 
     found = minimize_scalar(
-        log_loss,
+        loss,
         bounds=(np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE)),
         method="bounded",
         options={"xatol": 1e-7},
     )
     return float(np.exp(found.x))
+
+
+def log_loss(probabilities: Floats, classes: Integers) -> float:
+    """Mean -log p(class) in nats, over probabilities (n, classes) and classes (n,), n >= 1."""
+    of_class = probabilities[np.arange(len(classes)), classes]
+    return float(-np.log(np.clip(of_class, SMALLEST_PROBABILITY, 1.0)).mean())
 
 
 def expected_calibration_error(
@@ -102,9 +110,14 @@ def expected_calibration_error(
         raise ValueError(f"probabilities {values.shape}, labels {classes.shape} and {bins} bins")
     confidence = values.max(axis=1)
     correct = (most_likely(values) == classes).astype(np.float64)
-    bin_of_row = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(bin_of_row, weights=correct - confidence, minlength=bins)
+    of_row = confidence_bins(confidence, bins)
+    gaps = np.bincount(of_row, weights=correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(classes))
+
+
+def confidence_bins(confidence: Floats, bins: int) -> Integers:
+    """(n,) which of `bins` bins each probability is in; bin b is (b / bins, (b + 1) / bins]."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 def most_likely(probabilities: Floats) -> Integers:

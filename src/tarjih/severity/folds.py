@@ -1,22 +1,26 @@
-"""Folds that keep near-duplicates together, and the probabilities that come out of them."""
+"""Folds that keep near-duplicates together."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
+from tarjih.data.duplicates import Fingerprints, find_groups
 from tarjih.errors import DataError
 from tarjih.records import SEVERITIES, Severity
-from tarjih.severity.calibration import Floats, Integers
+from tarjih.severity.calibration import Integers
 from tarjih.severity.measures import severity_indices
 
-Hashes = npt.NDArray[np.uint64]
 _REMEDY = "give more labelled complaints, or set fewer folds"
+
+
+def near_duplicate_groups(keys: Sequence[str], similarity: float) -> list[int]:
+    """A group number for each comparison key, shape (n,); near-duplicates share one."""
+    if not keys:
+        return []
+    return [int(group) for group in find_groups(Fingerprints.of(keys), similarity)]
 
 
 def grouped_folds(
@@ -71,47 +75,3 @@ def grouped_folds(
                 "near-duplicates leave a fold without one of the severities", remedy=_REMEDY
             )
     return parts
-
-
-def hash_keys(keys: Sequence[str]) -> Hashes:
-    """A 64-bit hash (BLAKE2b) of each text, shape (n,), kept in place of what patients wrote."""
-    digests = [hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8) for key in keys]
-    return np.asarray([int.from_bytes(d.digest(), "big") for d in digests], dtype=np.uint64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OutOfFold:
-    """Held-out probabilities of the complaints that an annotator was fitted on.
-
-    Attributes:
-        hashes: (k,) sorted and distinct, of the comparison keys.
-        probabilities: (k, 3), rows summing to 1.
-    """
-
-    hashes: Hashes
-    probabilities: Floats
-
-    def __post_init__(self) -> None:
-        if self.probabilities.shape != (len(self.hashes), len(SEVERITIES)):
-            raise ValueError(
-                f"{self.hashes.shape} hashes, {self.probabilities.shape} probabilities"
-            )
-        if np.any(self.hashes[1:] <= self.hashes[:-1]):
-            raise ValueError("the hashes are not sorted and distinct")
-
-    @classmethod
-    def of(cls, keys: Sequence[str], probabilities: Floats) -> OutOfFold:
-        """Collect (n, 3) held-out probabilities; where a key occurs again they are averaged."""
-        hashes, places, counts = np.unique(hash_keys(keys), return_inverse=True, return_counts=True)
-        sums = np.zeros((len(hashes), len(SEVERITIES)))
-        np.add.at(sums, places, probabilities)
-        return cls(hashes, sums / counts[:, None])
-
-    def find(self, keys: Sequence[str]) -> tuple[npt.NDArray[np.bool_], Floats]:
-        """Which keys are known (n,), and the probabilities of the known ones, in their order."""
-        wanted = hash_keys(keys)
-        if len(self.hashes) == 0:
-            return np.zeros(len(wanted), dtype=np.bool_), self.probabilities
-        places = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
-        known = self.hashes[places] == wanted
-        return known, self.probabilities[places[known]]

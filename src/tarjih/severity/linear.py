@@ -1,8 +1,14 @@
 """Character n-grams and a multinomial logistic regression: small, fast, and hard to beat here.
 
 Arabic complaints mix standard language with dialects that nobody spells alike, so pieces of words
-carry over where whole words do not. On 2,820 posts labelled by people it is right in 49 % of the
+carry over where whole words do not. On 2,820 posts labelled by people it is right in 48 % of the
 cases, within three points of fine-tuned encoders (`benchmarks/severity_linear.py`).
+
+A doctor's response often says how severe the complaint is. An annotator of training pairs may read
+it too (`responses: read`). One of complaints alone can still be taught by one that read the
+responses of the labelled rows (`responses: teach`): what only the teacher sees is privileged
+information (Vapnik & Izmailov 2015), and passes to the student as softened targets (Lopez-Paz et
+al., "Unifying distillation and privileged information", 2016).
 """
 
 from __future__ import annotations
@@ -10,43 +16,32 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
-import sklearn
 from pydantic import Field, model_validator
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from tarjih import __version__
 from tarjih.arabic.normalise import comparison_key
-from tarjih.data.duplicates import Fingerprints, find_groups
-from tarjih.errors import DataError, SettingsError, WorkFailedError
-from tarjih.files import atomic_folder, read_json, sha256_of, write_json
-from tarjih.records import SEVERITIES, Severity
-from tarjih.settings import make_settings
-from tarjih.severity.annotator import (
-    MANIFEST,
-    Annotator,
-    AnnotatorSettings,
-    ScoredComplaints,
-    check_annotator_folder,
-    damaged,
-    read_manifest,
-    write_manifest,
-)
-from tarjih.severity.calibration import Floats, Integers, apply_temperature, fit_temperature
-from tarjih.severity.folds import OutOfFold, grouped_folds, hash_keys
-from tarjih.severity.measures import SeverityMeasures, measure, severity_indices
+from tarjih.errors import DataError, WorkFailedError
+from tarjih.files import read_json, write_json
+from tarjih.records import SEVERITIES
+from tarjih.severity.annotator import NO_WORK, AnnotatorSettings, Work
+from tarjih.severity.answered import responses_of, rows_of
+from tarjih.severity.calibration import Floats, Integers, fit_temperature, softmax
+from tarjih.severity.cross_fitted import CrossFittedAnnotator, CrossFittedSettings
+from tarjih.severity.folds import grouped_folds, near_duplicate_groups
 
 TENSORS = "tensors.safetensors"
-VOCABULARY = "vocabulary.json"
+# Of the n-grams of complaints, and of responses where they are read.
+VOCABULARIES = ("vocabulary.json", "response-vocabulary.json")
 
 
-class LinearSettings(AnnotatorSettings):
+class LinearSettings(CrossFittedSettings):
     """Settings of the n-gram annotator."""
 
     kind: Literal["linear"] = Field("linear", description="which annotator reads the complaints")
@@ -69,15 +64,28 @@ class LinearSettings(AnnotatorSettings):
         0.5, gt=0, description="C of the logistic regression; smaller is smoother"
     )
     max_iterations: int = Field(1000, ge=1, description="iterations of the solver (L-BFGS)")
-    folds: int = Field(5, ge=2, description="folds that calibrate and score the labelled rows")
-    near_duplicate_similarity: float = Field(
-        0.7,
-        gt=0,
-        le=1,
-        description="Jaccard similarity of 6-character shingles from which complaints stay in "
-        "one fold",
+    responses: Literal["ignored", "teach", "read"] = Field(
+        "ignored",
+        description="what the doctors' responses are for: nothing; teach an annotator that reads "
+        "complaints alone; or be read beside each complaint, which must then have one",
     )
-    seed: int = Field(0, ge=0, description="of the shuffle into folds")
+    teacher_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="of responses=teach: the targets are so much the probabilities of a teacher "
+        "that read the response, and for the rest the label",
+    )
+
+    @property
+    def learns_from_responses(self) -> bool:
+        """Whether it is fitted on complaints with their responses."""
+        return self.responses != "ignored"
+
+    @property
+    def reads_responses(self) -> bool:
+        """Whether it can only score complaints with their responses."""
+        return self.responses == "read"
 
     @model_validator(mode="after")
     def _shortest_is_not_longer(self) -> Self:
@@ -89,225 +97,189 @@ class LinearSettings(AnnotatorSettings):
         return self
 
 
-class LinearAnnotator(Annotator[LinearSettings]):
-    """TF-IDF of n-grams, multinomial logistic regression, one temperature.
+class NgramScorer:
+    """logits = features @ coefficients.T + intercept; see `features`.
 
-    logits = tfidf(comparison_key(complaint)) @ coefficients.T + intercept
-    probabilities = softmax(logits / temperature)
+    Args:
+        settings: which n-grams of which texts.
+        vocabularies: for each text its n-grams in the order of the columns, v in all.
+        idf: (v,) inverse document frequencies.
+        coefficients: (3, v).
+        intercept: (3,).
 
-    The temperature is fitted on held-out logits of grouped folds; the coefficients are then fitted
-    on all rows. The held-out probabilities are kept, see `Annotator.score`.
+    Raises:
+        ValueError: when the shapes do not fit.
     """
+
+    def __init__(
+        self,
+        settings: LinearSettings,
+        vocabularies: Sequence[Sequence[str]],
+        idf: Floats,
+        coefficients: Floats,
+        intercept: Floats,
+    ) -> None:
+        classes, ngrams = len(SEVERITIES), sum(map(len, vocabularies))
+        if coefficients.shape != (classes, ngrams) or intercept.shape != (classes,):
+            raise ValueError(f"{ngrams} n-grams, coefficients {coefficients.shape}")
+        if idf.shape != (ngrams,):
+            raise ValueError(f"{ngrams} n-grams, idf {idf.shape}")
+        self._settings = settings
+        self._vocabularies = [list(one) for one in vocabularies]
+        self._idf = idf
+        self._coefficients = coefficients
+        self._intercept = intercept
+        self._vectorisers = [_vectoriser(settings, one) for one in vocabularies]
+        ends = np.cumsum([len(one) for one in vocabularies])[:-1]
+        for vectoriser, part in zip(self._vectorisers, np.split(idf, ends), strict=True):
+            vectoriser.idf_ = part
+
+    def features(self, complaints: Sequence[str]) -> sparse.csr_matrix:
+        """(n, v): tfidf of each folded complaint and, where responses are read, of its response.
+
+        Each has n-grams of its own: the same words mean another thing when a doctor says them.
+
+        Raises:
+            DataError: when a response is missing that is to be read.
+        """
+        texts = _texts(complaints, self._settings)
+        parts = [one.transform(keys) for one, keys in zip(self._vectorisers, texts, strict=True)]
+        return sparse.hstack(parts, format="csr")
+
+    def logits(self, complaints: Sequence[str]) -> Floats:
+        """See `Scorer.logits`."""
+        logits = self.features(complaints) @ self._coefficients.T + self._intercept
+        return np.asarray(logits, dtype=np.float64)
+
+    def write(self, folder: Path) -> None:
+        """Write `tensors.safetensors` and a vocabulary for each text."""
+        tensors = {
+            "idf": self._idf,
+            "coefficients": self._coefficients,
+            "intercept": self._intercept,
+        }
+        save_file(tensors, folder / TENSORS)
+        for name, vocabulary in zip(VOCABULARIES, self._vocabularies, strict=False):
+            write_json(folder / name, vocabulary)
+
+    @classmethod
+    def read(cls, folder: Path, settings: LinearSettings) -> Self:
+        """Read what `write` wrote."""
+        tensors = load_file(folder / TENSORS)
+        names = VOCABULARIES if settings.reads_responses else VOCABULARIES[:1]
+        vocabularies = [read_json(folder / name) for name in names]
+        arrays = (tensors[name] for name in ("idf", "coefficients", "intercept"))
+        return cls(settings, vocabularies, *arrays)
+
+
+class LinearAnnotator(CrossFittedAnnotator[LinearSettings]):
+    """TF-IDF of n-grams and a multinomial logistic regression."""
 
     kind: ClassVar[str] = "linear"
     settings_class: ClassVar[type[AnnotatorSettings]] = LinearSettings
 
-    def __init__(
-        self,
-        *,
-        settings: LinearSettings,
-        vocabulary: Sequence[str],
-        idf: Floats,
-        coefficients: Floats,
-        intercept: Floats,
-        temperature: float,
-        held_out: OutOfFold,
-        signature: dict[str, Any],
-        measures: SeverityMeasures | None,
-    ) -> None:
-        """Put the parts together; see `fit` and `load`.
-
-        Args:
-            settings: what it was fitted with.
-            vocabulary: v n-grams in the order of the columns.
-            idf: (v,) inverse document frequencies.
-            coefficients: (3, v).
-            intercept: (3,).
-            temperature: positive.
-            held_out: probabilities of the labelled complaints.
-            signature: see `signature`.
-            measures: see `measures`.
-
-        Raises:
-            ValueError: when the shapes do not fit.
-        """
-        classes = len(SEVERITIES)
-        if coefficients.shape != (classes, len(vocabulary)) or intercept.shape != (classes,):
-            raise ValueError(f"{len(vocabulary)} n-grams, coefficients {coefficients.shape}")
-        self.settings = settings
-        self.temperature = temperature
-        self._vectoriser = _vectoriser(settings, vocabulary)
-        self._vectoriser.idf_ = idf
-        self._coefficients = coefficients
-        self._intercept = intercept
-        self._held_out = held_out
-        self._signature = signature
-        self._measures = measures
-
     @classmethod
-    def fit(
-        cls, complaints: Sequence[str], labels: Sequence[Severity], settings: LinearSettings
-    ) -> Self:
-        """Fit, calibrate and keep the held-out probabilities; deterministic by `settings.seed`.
+    def fit_scorer(
+        cls, complaints: Sequence[str], classes: Integers, settings: LinearSettings, work: Work
+    ) -> NgramScorer:
+        """Fit vocabularies, frequencies and coefficients.
 
         Raises:
-            DataError: when a severity is missing, there are fewer rows than folds, or no n-gram
-                occurs often enough.
+            DataError: when no n-gram occurs often enough, or too few rows are left to teach by.
             WorkFailedError: when the solver does not converge.
         """
-        keys = [comparison_key(complaint) for complaint in complaints]
-        logits = _held_out_logits(keys, labels, near_duplicate_groups(keys, settings), settings)
-        temperature = fit_temperature(logits, severity_indices(labels))
-        probabilities = apply_temperature(logits, temperature)
-        vectoriser, regression = _fit_model(keys, severity_indices(labels), settings)
-        return cls(
-            settings=settings,
-            vocabulary=[str(ngram) for ngram in vectoriser.get_feature_names_out()],
-            idf=np.asarray(vectoriser.idf_, dtype=np.float64),
-            coefficients=np.ascontiguousarray(regression.coef_, dtype=np.float64),
-            intercept=np.ascontiguousarray(regression.intercept_, dtype=np.float64),
-            temperature=temperature,
-            held_out=OutOfFold.of(keys, probabilities),
-            signature=_signature(keys, labels, settings, temperature),
-            measures=measure(probabilities, labels, out_of_fold_rows=len(labels)),
+        del work  # seconds need no checkpoints
+        targets = np.eye(len(SEVERITIES))[classes]
+        if settings.responses == "teach":
+            taught = teacher_probabilities(complaints, classes, settings)
+            targets = (1 - settings.teacher_share) * targets + settings.teacher_share * taught
+        vectorisers, regression = _fit_model(_texts(complaints, settings), targets, settings)
+        return NgramScorer(
+            settings,
+            [[str(ngram) for ngram in one.get_feature_names_out()] for one in vectorisers],
+            np.concatenate([np.asarray(one.idf_, dtype=np.float64) for one in vectorisers]),
+            np.ascontiguousarray(regression.coef_, dtype=np.float64),
+            np.ascontiguousarray(regression.intercept_, dtype=np.float64),
         )
-
-    def score(self, complaints: Sequence[str], *, out_of_fold: bool = True) -> ScoredComplaints:
-        """See `Annotator.score`.
-
-        A complaint is known when its comparison key is. A near-duplicate with another key is not:
-        it is scored by the final model, which has seen its twin.
-        """
-        if not complaints:
-            return ScoredComplaints(np.zeros((0, len(SEVERITIES))), ())
-        keys = [comparison_key(complaint) for complaint in complaints]
-        logits = self._vectoriser.transform(keys) @ self._coefficients.T + self._intercept
-        probabilities = apply_temperature(logits, self.temperature)
-        if not out_of_fold:
-            return ScoredComplaints(probabilities, (False,) * len(keys))
-        known, held_out = self._held_out.find(keys)
-        probabilities[known] = held_out
-        return ScoredComplaints(probabilities, tuple(bool(row) for row in known))
-
-    def signature(self) -> dict[str, Any]:
-        """See `Annotator.signature`."""
-        return dict(self._signature)
-
-    @property
-    def measures(self) -> SeverityMeasures | None:
-        """Out-of-fold agreement with the labels it was fitted on."""
-        return self._measures
-
-    def save(self, folder: Path) -> None:
-        """Write `annotator.json`, `tensors.safetensors` and `vocabulary.json`, atomically.
-
-        Raises:
-            FolderError: when the folder holds something other than an annotator.
-        """
-        check_annotator_folder(folder)
-        tensors = {
-            "idf": np.asarray(self._vectoriser.idf_, dtype=np.float64),
-            "coefficients": self._coefficients,
-            "intercept": self._intercept,
-            "temperature": np.asarray([self.temperature], dtype=np.float64),
-            "held_out_hashes": self._held_out.hashes,
-            "held_out_probabilities": self._held_out.probabilities,
-        }
-        with atomic_folder(folder) as temporary:
-            save_file(tensors, temporary / TENSORS)
-            ngrams = [str(ngram) for ngram in self._vectoriser.get_feature_names_out()]
-            write_json(temporary / VOCABULARY, ngrams)
-            write_manifest(
-                temporary,
-                settings=self.settings,
-                signature=self._signature,
-                measures=self._measures,
-            )
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; it scores bit for bit as before.
-
-        Raises:
-            ModelError: when the folder is not a linear annotator, or is damaged.
-        """
-        manifest = read_manifest(folder, cls.kind)
-        for name in (TENSORS, VOCABULARY):
-            if name not in manifest.files:
-                raise damaged(folder / MANIFEST, f"it does not list {name}")
-        if manifest.signature.get("folding_sha256") != _folding_digest():
-            # Else no complaint would be recognised, and in-sample scores pass for held-out ones.
-            raise damaged(folder / MANIFEST, "it was fitted with another way to fold spellings")
-        try:
-            tensors = load_file(folder / TENSORS)
-            return cls(
-                settings=make_settings(LinearSettings, manifest.settings, folder / MANIFEST),
-                vocabulary=read_json(folder / VOCABULARY),
-                idf=tensors["idf"],
-                coefficients=tensors["coefficients"],
-                intercept=tensors["intercept"],
-                temperature=float(tensors["temperature"][0]),
-                held_out=OutOfFold(tensors["held_out_hashes"], tensors["held_out_probabilities"]),
-                signature=manifest.signature,
-                measures=manifest.measures,
-            )
-        except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as error:
-            raise damaged(folder / TENSORS, str(error)) from None
-        except (DataError, SettingsError) as error:
-            raise damaged(folder, error.what) from None
+    def read_scorer(cls, folder: Path, settings: LinearSettings) -> NgramScorer:
+        """See `CrossFittedAnnotator.read_scorer`."""
+        return NgramScorer.read(folder, settings)
 
 
-def near_duplicate_groups(keys: Sequence[str], settings: LinearSettings) -> list[int]:
-    """A group number for each comparison key, shape (n,); near-duplicates share one."""
-    if not keys:
-        return []
-    groups = find_groups(Fingerprints.of(keys), settings.near_duplicate_similarity)
-    return [int(group) for group in groups]
-
-
-def _held_out_logits(
-    keys: Sequence[str],
-    labels: Sequence[Severity],
-    groups: Sequence[int],
-    settings: LinearSettings,
+def teacher_probabilities(
+    complaints: Sequence[str], classes: Integers, settings: LinearSettings
 ) -> Floats:
-    # (n, 3): each row from the model whose folds did not hold it, vocabulary and idf included.
-    classes = severity_indices(labels)
-    logits = np.zeros((len(keys), len(SEVERITIES)))
-    for fitted, held_out in grouped_folds(labels, groups, folds=settings.folds, seed=settings.seed):
-        vectoriser, regression = _fit_model(
-            [keys[row] for row in fitted], classes[fitted], settings
+    """(n, 3) what annotators that read responses, and did not see a row, say of it.
+
+    They are cross-fitted within these rows, on folds that keep near-duplicates together, and made
+    probabilities by one temperature: a teacher that had seen the label would only repeat it.
+
+    Raises:
+        DataError: when a response is missing, or the rows do not suffice for the folds.
+    """
+    teacher = settings.model_copy(update={"responses": "read"})
+    keys = [comparison_key(complaint) for complaint in complaints]
+    groups = near_duplicate_groups(keys, settings.near_duplicate_similarity)
+    labels = [SEVERITIES[int(index)] for index in classes]
+    try:
+        parts = grouped_folds(labels, groups, folds=settings.folds, seed=settings.seed)
+    except DataError as error:
+        raise DataError(
+            f"with responses=teach, each fold's rows are dealt into folds again, and "
+            f"there {error.what}",
+            remedy=error.remedy,
+        ) from None
+    logits = np.zeros((len(classes), len(SEVERITIES)))
+    for fitted, held_out in parts:
+        scorer = LinearAnnotator.fit_scorer(
+            rows_of(complaints, fitted), classes[fitted], teacher, NO_WORK
         )
-        features = vectoriser.transform([keys[row] for row in held_out])
-        logits[held_out] = regression.decision_function(features)
-    return logits
+        logits[held_out] = scorer.logits(rows_of(complaints, held_out))
+    return softmax(logits / fit_temperature(logits, classes))
+
+
+def _texts(complaints: Sequence[str], settings: LinearSettings) -> list[list[str]]:
+    read = [complaints, responses_of(complaints)] if settings.reads_responses else [complaints]
+    return [[comparison_key(text) for text in texts] for texts in read]
 
 
 def _fit_model(
-    keys: Sequence[str], classes: Integers, settings: LinearSettings
-) -> tuple[TfidfVectorizer, LogisticRegression]:
-    vectoriser = _vectoriser(settings)
+    texts: Sequence[Sequence[str]], targets: Floats, settings: LinearSettings
+) -> tuple[list[TfidfVectorizer], LogisticRegression]:
+    """Minimise the sum of -targets * log p, with a ridge, on the n-grams of folded texts.
+
+    Args:
+        texts: n folded complaints and, where they are read, n folded responses.
+        targets: (n, 3), rows summing to 1.
+        settings: of the annotator.
+    """
+    vectorisers = [_vectoriser(settings) for _ in texts]
     try:
-        features = vectoriser.fit_transform(keys)
+        parts = [one.fit_transform(keys) for one, keys in zip(vectorisers, texts, strict=True)]
     except ValueError:  # scikit-learn's way to say that the vocabulary is empty
         raise DataError(
             f"no n-gram occurs in {settings.min_complaints} complaints and in at most "
             f"{settings.max_share:.0%} of them",
             remedy="give more complaints, or lower min_complaints, or raise max_share",
         ) from None
+    features = sparse.hstack(parts, format="csr")
     regression = LogisticRegression(
         C=settings.inverse_regularisation, max_iter=settings.max_iterations
     )
+    # A row of soft targets is one row for each severity, weighted by its share.
+    rows, classes = np.nonzero(targets)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            regression.fit(features, classes)
+            regression.fit(features[rows], classes, sample_weight=targets[rows, classes])
         except ConvergenceWarning:
             raise WorkFailedError(
                 f"the logistic regression did not converge in {settings.max_iterations} "
                 "iterations: lower inverse_regularisation or raise max_iterations"
             ) from None
-    return vectoriser, regression
+    return vectorisers, regression
 
 
 def _vectoriser(
@@ -323,28 +295,3 @@ def _vectoriser(
         lowercase=False,  # the comparison key is folded already
         vocabulary=vocabulary,
     )
-
-
-def _signature(
-    keys: Sequence[str],
-    labels: Sequence[Severity],
-    settings: LinearSettings,
-    temperature: float,
-) -> dict[str, Any]:
-    return {
-        "annotator": LinearAnnotator.kind,
-        "tarjih": __version__,
-        "scikit_learn": sklearn.__version__,
-        "settings": settings.model_dump(mode="json"),
-        "folding_sha256": _folding_digest(),
-        "rows": len(labels),
-        "rows_by_severity": {str(s): sum(label == s for label in labels) for s in SEVERITIES},
-        "rows_sha256": sha256_of([hash_keys(keys).tolist(), list(labels)]),
-        "temperature": temperature,
-    }
-
-
-def _folding_digest() -> str:
-    # What comparison_key makes of ASCII and of the Arabic block, one character at a time.
-    points = (*range(0x20, 0x7F), *range(0x0600, 0x0700))
-    return sha256_of([comparison_key(f"x{chr(point)}x") for point in points])
