@@ -6,7 +6,6 @@ terminal that knows text direction shows ids and weights where they belong.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 
 from rich.cells import cell_len
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tarjih.report.names import direction, showable
+from tarjih.report.isolation import isolated, lines_to_read
 from tarjih.report.preview import (
     Section,
     facts,
@@ -27,7 +26,6 @@ from tarjih.report.preview import (
 from tarjih.training.pieces import Part, Piece
 from tarjih.training.preview import Preview, PreviewedExample
 
-_ISOLATE, _RTL_ISOLATE, _LTR_ISOLATE, _END_ISOLATE = "\u2068", "\u2067", "\u2066", "\u2069"
 _STYLES = {Part.PROMPT: "dim", Part.DROPPED: "red strike", Part.RESPONSE: "green", Part.END: "bold"}
 _MEANINGS = {
     Part.PROMPT: "not supervised",
@@ -77,12 +75,6 @@ def print_examples(preview: Preview, console: Console) -> None:
     )
 
 
-def isolated(text: str, begin: str = _ISOLATE) -> str:
-    """A text of unknown direction that leaves the order of what is around it alone."""
-    shown = showable(text)
-    return shown if shown.isascii() else f"{begin}{shown}{_END_ISOLATE}"
-
-
 def _print_weight(example: PreviewedExample, preview: Preview, console: Console) -> None:
     filled = round(_BAR_CELLS * example.weight / preview.spread.maximum)
     grid = Table.grid(padding=(0, 2, 0, 0))
@@ -122,16 +114,6 @@ def _print_section(section: Section, console: Console) -> None:
 def _print_text(pieces: Sequence[Piece], style: str, console: Console) -> None:
     for line in lines_to_read("".join(piece.text for piece in pieces), console.width - _INDENT):
         console.print(Text(" " * _INDENT + line, style), no_wrap=True)
-
-
-def lines_to_read(text: str, width: int) -> list[str]:
-    """A text in lines, each isolated, for a terminal takes each for a paragraph of its own."""
-    begin = _RTL_ISOLATE if direction(text) == "rtl" else _LTR_ISOLATE
-    return [
-        isolated(line, begin)
-        for paragraph in showable(text).splitlines()
-        for line in textwrap.wrap(paragraph.strip(), width)
-    ]
 
 
 def _grid(pieces: Sequence[Piece], style: str, width: int) -> Table:
