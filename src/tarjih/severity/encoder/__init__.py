@@ -1,0 +1,1 @@
+"""The annotator that fine-tunes a pretrained encoder."""
