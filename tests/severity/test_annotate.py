@@ -9,9 +9,9 @@ import openpyxl
 import pyarrow.parquet as pq
 import pytest
 
-import tarjih.severity.annotate as annotate_module
+import tarjih.severity.shards as shards_module
 from tarjih.data.read import read_consultations
-from tarjih.errors import DataError, ModelError
+from tarjih.errors import DataError, FolderError, ModelError
 from tarjih.records import (
     PROBABILITY_COLUMNS,
     SEVERITIES,
@@ -134,8 +134,7 @@ def test_scoring_twice_changes_nothing(
     data = write_as(".csv", tmp_path, HEADER, table_of(labelled))
     first = score_file(folder, data, tmp_path / "first.parquet")
     second = score_file(folder, first.file, tmp_path / "second.parquet")
-    in_place = score_file(folder, second.file, second.file)
-    tables = [pq.read_table(file) for file in (first.file, in_place.file)]
+    tables = [pq.read_table(scored.file) for scored in (first, second)]
     assert tables[0].to_pydict() == tables[1].to_pydict()
     assert tables[0].column_names.count("labelled_severity") == 1
 
@@ -152,12 +151,24 @@ def test_earlier_estimates_are_replaced_not_taken_for_labels(
     assert set(written["severity"].to_pylist()) != {"critical"}
 
 
-def test_the_result_does_not_depend_on_the_batch(
+def test_the_file_that_is_read_is_not_written_over(
+    folder: Path, labelled: list[Consultation], tmp_path: Path
+) -> None:
+    data = write_as(".csv", tmp_path, HEADER, table_of(labelled))
+    scored = score_file(folder, data, tmp_path / "scored.parquet")
+    before = scored.file.read_bytes()
+    with pytest.raises(FolderError, match="what the command reads") as error:
+        score_file(folder, scored.file, scored.file)
+    assert "--out" in error.value.remedy
+    assert scored.file.read_bytes() == before
+
+
+def test_the_result_does_not_depend_on_the_shards(
     folder: Path, labelled: list[Consultation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write_as(".csv", tmp_path, HEADER, table_of(labelled))
     whole = score_file(folder, data, tmp_path / "whole.parquet")
-    monkeypatch.setattr(annotate_module, "_BATCH", 7)
+    monkeypatch.setattr(shards_module, "SHARD_ROWS", 7)
     parts = score_file(folder, data, tmp_path / "parts.parquet")
     assert pq.ParquetFile(parts.file).num_row_groups == -(-len(labelled) // 7)
     assert pq.read_table(whole.file).equals(pq.read_table(parts.file))
