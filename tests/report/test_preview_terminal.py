@@ -8,7 +8,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from tarjih.report.preview_terminal import lines_to_read, print_examples, print_summary
+from tarjih.report.isolation import lines_to_read
+from tarjih.report.preview_terminal import print_examples, print_summary
 from tarjih.training.pieces import Part, Piece
 
 from .previews import ACHE, EVIL, FACE, REST, make_example, make_preview

@@ -13,15 +13,44 @@ from tarjih.report.tables import format_number
 
 # The annotator's own signature also counts rows; it belongs with the settings.
 _SIGNATURE = "annotator"
-_MEASURES = {
-    "rows": ("Labelled complaints", "", 0),
-    "accuracy": ("Accuracy", "share of complaints given the label that a person gave", 3),
-    "macro_f1": ("Macro F1", "mean F1 of the three severities, 0 to 1", 3),
-    "log_loss": ("Log loss", "nats; ln 3 = 1.099 is knowing nothing", 3),
-    "expected_calibration_error": ("Expected calibration error", "0 is best", 3),
-    "critical_recall": ("Critical recall", "share of critical complaints called critical", 3),
-    "under_triage_rate": ("Under-triage", "share of critical complaints called non-critical", 3),
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureName:
+    """What a field of `SeverityMeasures` is called, what it means, and how to show it."""
+
+    label: str
+    meaning: str
+    decimals: int = 3
+    better: str = ""
+
+
+MEASURES: dict[str, MeasureName] = {
+    "accuracy": MeasureName(
+        "Accuracy", "share of complaints given the label that a person gave", better="higher"
+    ),
+    "macro_f1": MeasureName("Macro F1", "mean F1 of the three severities, 0 to 1", better="higher"),
+    "quadratic_kappa": MeasureName(
+        "Quadratic kappa", "agreement beyond chance; distant mistakes count more", better="higher"
+    ),
+    "log_loss": MeasureName("Log loss", "nats; ln 3 = 1.099 is knowing nothing", better="lower"),
+    "brier_score": MeasureName("Brier score", "0 to 2; 2/3 is knowing nothing", better="lower"),
+    "expected_calibration_error": MeasureName(
+        "Expected calibration error", "0 is best", better="lower"
+    ),
+    "under_triage_rate": MeasureName(
+        "Under-triage", "share of critical complaints called non-critical", better="lower"
+    ),
+    "critical_recall": MeasureName(
+        "Critical recall", "share of critical complaints called critical", better="higher"
+    ),
+    "over_triage_rate": MeasureName(
+        "Over-triage", "share of non-critical complaints called critical", better="lower"
+    ),
 }
+"""In the order in which they are shown."""
+
+_SHOWN = {"rows": MeasureName("Labelled complaints", "", 0), **MEASURES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +66,8 @@ class AnnotatorQuality:
 def annotator_quality(severity: Mapping[str, Any], title: str = "") -> Iterator[AnnotatorQuality]:
     """Every set of measures, at the top or below (as when train and test are apart)."""
     measures = tuple(
-        (name, format_number(float(value), decimals), meaning)
-        for key, (name, meaning, decimals) in _MEASURES.items()
+        (name.label, format_number(float(value), name.decimals), name.meaning)
+        for key, name in _SHOWN.items()
         if _is_number(value := severity.get(key))
     )
     matrix = _matrix(severity.get("confusion_matrix"))

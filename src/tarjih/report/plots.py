@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
-import matplotlib as mpl
-from markupsafe import Markup, escape
-from matplotlib.figure import Figure
+from markupsafe import Markup
 from matplotlib.ticker import MaxNLocator
 
-from tarjih.files import sha256_of
 from tarjih.records import SEVERITIES, ExperimentResults, ResultRecord, TrainingPoint, WeightSpread
+from tarjih.report.figures import svg_figure
 from tarjih.report.names import (
     condition_label,
     conditions_of,
@@ -36,21 +32,6 @@ _STYLES = {
     "shuffled": ("#cc79a7", "D"),
 }
 _OTHER_STYLES = (("#e69f00", "P"), ("#0072b2", "*"), ("#8a6d00", "h"), ("#7a4fa3", "<"))
-_SIZE = (5.4, 3.3)  # inches
-_LOOK: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be read aloud, found and printed sharply
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.parse_math": False,  # a name with two dollar signs is no formula
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#6b7280",
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "grid.color": "#e5e7eb",
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
 
 
 def severity_charts(results: ExperimentResults) -> Iterator[Markup]:
@@ -80,23 +61,25 @@ def weight_chart(
 ) -> Markup:
     """A histogram of weights, on the axis that all conditions share."""
     title = f"Weights: {condition_label(condition)}"
-    with _figure(title, size=(5.4, 2.3)) as (figure, axes, done):
+    with svg_figure(title, size=(5.4, 2.3)) as (figure, axes, done):
         del figure
-        widths = [
-            right - left
-            for left, right in zip(spread.histogram_edges, spread.histogram_edges[1:], strict=False)
-        ]
-        if is_constant(spread):
-            axes.axvline(spread.mean, color=colour, linewidth=4)
-            axes.set_yticks([])
-        else:
-            axes.bar(
-                spread.histogram_edges[:-1], spread.histogram_counts, widths, align="edge",
-                color=colour, edgecolor="white", linewidth=0.4,
-            )  # fmt: skip
-            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        _draw_histogram(axes, spread, colour)
         axes.set(xlim=limits, xlabel="weight", ylabel="examples")
     return done()
+
+
+def _draw_histogram(axes: Any, spread: WeightSpread, colour: str) -> None:
+    edges = spread.histogram_edges
+    if is_constant(spread):
+        axes.axvline(spread.mean, color=colour, linewidth=4)
+        axes.set_yticks([])
+        return
+    widths = [right - left for left, right in pairwise(edges)]
+    axes.bar(
+        edges[:-1], spread.histogram_counts, widths, align="edge",
+        color=colour, edgecolor="white", linewidth=0.4,
+    )  # fmt: skip
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
 def styles_of(conditions: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -112,7 +95,7 @@ def _severity_chart(
     conditions = conditions_of(results)
     styles = styles_of(conditions)
     drawn = False
-    with _figure(f"{metric.label} by severity: {name}") as (figure, axes, done):
+    with svg_figure(f"{metric.label} by severity: {name}") as (figure, axes, done):
         for index, condition in enumerate(conditions):
             records = _records(results, model, condition)
             cells = [make_cell(records, metric, severity) for severity in SEVERITIES]
@@ -150,7 +133,7 @@ def _training_chart(
     conditions = conditions_of(results)
     styles = styles_of(conditions)
     drawn: set[str] = set()
-    with _figure(f"{part.capitalize()} loss{of_severity}: {name}") as (figure, axes, done):
+    with svg_figure(f"{part.capitalize()} loss{of_severity}: {name}") as (figure, axes, done):
         for condition in conditions:
             colour, marker = styles[condition]
             for record in _records(results, model, condition):
@@ -194,33 +177,3 @@ def _place_legend(figure: Any, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
-
-
-@contextmanager
-def _figure(
-    title: str, size: tuple[float, float] = _SIZE
-) -> Iterator[tuple[Any, Any, Callable[[], Markup]]]:
-    """A figure, its axes, and the function that gives the SVG once the block is left."""
-    rendered: list[Markup] = []
-    # The salt makes ids depend on the content only, and differ between the plots of a page.
-    with mpl.rc_context({**_LOOK, "svg.hashsalt": title}):
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.add_subplot()
-        axes.set_title(latin(title), loc="left", fontsize=11, fontweight="bold")
-        yield figure, axes, lambda: rendered[0]
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        rendered.append(_inline(buffer.getvalue(), title))
-
-
-def _inline(svg: str, title: str) -> Markup:
-    """Matplotlib's SVG document made fit to stand in an HTML page beside others."""
-    prefix = f"p{sha256_of(title)[:8]}-"  # two plots of a page must not share an id
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}", svg)
-    label = escape(latin(title))
-    # The size in points would keep a plot from shrinking on a phone; its viewBox is enough.
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))  # noqa: S704
