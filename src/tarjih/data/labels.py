@@ -42,6 +42,12 @@ LABELS: dict[str, Severity] = {
     "\u0637\u0627\u0631\u0626\u0629": Severity.CRITICAL,  # the same, feminine
 }
 KNOWN_LABELS = ", ".join(LABELS)
+# As the published data spell them, for what Arabic speakers read.
+ARABIC_NAMES: dict[Severity, str] = {
+    Severity.NON_CRITICAL: "\u063a\u064a\u0631 \u062d\u0631\u062c",  # ghayr harij: not critical
+    Severity.NEUTRAL: "\u0645\u062a\u0648\u0633\u0637",  # mutawassit: moderate
+    Severity.CRITICAL: "\u062d\u0631\u062c",  # harij: critical
+}
 _FOLDED = {fold_name(label): severity for label, severity in LABELS.items()}
 _PERCENT_SIGNS = "%" + ch.PERCENT_SIGN
 _NUMBERS = {ord(ch.DECIMAL_SEPARATOR): ".", **{ord(sign): "" for sign in _PERCENT_SIGNS}}

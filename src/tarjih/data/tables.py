@@ -29,8 +29,9 @@ from tarjih.errors import DataError
 _BATCH = 2048
 _LONGEST_FIELD = 1 << 24  # characters; a longer one is a quotation mark that is never closed
 _DELIMITERS = ",;\t|"
-# How Excel stores control characters inside of a cell: _x000D_ is a carriage return.
-_EXCEL_ESCAPE = re.compile(r"_x00(0[9ADad])_")
+# How Excel stores control characters inside of a cell: _x000D_ is a carriage return, and _x005F_
+# the underscore of a text that only looks like such an escape.
+_EXCEL_ESCAPE = re.compile(r"_x00(0[9ADad]|5[Ff])_")
 
 
 @dataclass(frozen=True, slots=True)
