@@ -95,7 +95,7 @@ def plan(labelled_file: Path, model_folder: Path, tiny_encoder: Path) -> dict[st
             "sources": [str(labelled_file)],
             "prepare": {"seed": 1, "validation_fraction": 0.15, "test_fraction": 0.2},
         },
-        "severity": {"linear": {"folds": 2, "min_complaints": 1}},
+        "severity": {"annotator": {"folds": 2, "min_complaints": 1}},
         "models": [str(model_folder)],
         "conditions": ["base", "uniform", "strong"],
         "seeds": [1],

@@ -169,3 +169,11 @@ def test_every_launcher_is_what_accelerate_reads_and_starts_with_its_command(fil
         assert isinstance(value, (str, int, bool))
     if file.stem.startswith("deepspeed"):
         assert config.deepspeed_config["zero_stage"] == int(file.stem[-1])
+
+
+def test_an_experiment_may_fit_any_annotator() -> None:
+    chosen = experiment(severity={"annotator": {"kind": "lexicon", "folds": 3}}).severity.annotator
+    assert (chosen.kind, chosen.folds) == ("lexicon", 3)
+    assert experiment().severity.annotator.kind == "linear"
+    fault = refused(severity={"annotator": {"kind": "linear", "longest_ngrams": 3}})
+    assert "severity.annotator.longest_ngrams: there is no such key; did you mean" in fault

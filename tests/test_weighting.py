@@ -19,6 +19,7 @@ from tarjih.weighting import (
     severity_weights,
     weight_spread,
     weighting_from,
+    weighting_from_text,
 )
 
 # The example rows that the paper prints, as percentages (arXiv 2604.06346).
@@ -256,3 +257,160 @@ def test_an_example_without_a_severity_counts_for_none() -> None:
         [Consultation("a", "c", "r"), Consultation("b", "c", "r", None, None, Severity.NEUTRAL)],
     )
     assert spread.mean_by_severity == {"neutral": 3.0}
+
+
+def labelled_with(rows: Any, labels: list[Severity]) -> list[Consultation]:
+    return [
+        Consultation(one.id, "c", "r", None, None, label, one.probabilities)
+        for one, label in zip(consultations_with(rows), labels, strict=True)
+    ]
+
+
+def contrast(**changes: Any) -> Weighting:
+    return preset("balanced").model_copy(update=changes)
+
+
+@given(rows=probability_rows())
+def test_sharpness_1_leaves_the_probabilities_as_they_are(rows: Floats) -> None:
+    found = probabilities_of(consultations_with(rows), contrast(sharpness=1.0))
+    np.testing.assert_array_equal(found, rows)
+
+
+@given(rows=probability_rows(), sharpness=st.floats(0.1, 20))
+def test_sharpened_probabilities_are_powers_made_to_sum_to_1(
+    rows: Floats, sharpness: float
+) -> None:
+    found = probabilities_of(consultations_with(rows), contrast(sharpness=sharpness))
+    for sharpened, row in zip(found.tolist(), rows.tolist(), strict=True):
+        powers = [p**sharpness for p in row]
+        assert sharpened == pytest.approx([power / sum(powers) for power in powers], abs=1e-12)
+
+
+@given(rows=probability_rows(), low=st.floats(0.2, 3), more=st.floats(0.1, 5))
+def test_more_sharpness_puts_more_on_the_most_likely_and_keeps_the_order(
+    rows: Floats, low: float, more: float
+) -> None:
+    consultations = consultations_with(rows)
+    softer = probabilities_of(consultations, contrast(sharpness=low))
+    sharper = probabilities_of(consultations, contrast(sharpness=low + more))
+    assert (sharper.max(axis=1) >= softer.max(axis=1) - 1e-12).all()
+    assert (sharper.min(axis=1) <= softer.min(axis=1) + 1e-12).all()
+    for before, after in zip(softer, sharper, strict=True):
+        order = np.argsort(before, kind="stable")
+        assert (np.diff(after[order]) >= -1e-12).all()
+
+
+@given(rows=probability_rows())
+def test_very_sharp_probabilities_are_hard_ones(rows: Floats) -> None:
+    ordered = np.sort(rows, axis=1)
+    clear = rows[ordered[:, 2] > 1.05 * ordered[:, 1]]
+    consultations = consultations_with(clear)
+    sharp = probabilities_of(consultations, contrast(sharpness=1e4))
+    hard = probabilities_of(consultations, contrast(severity="hard"))
+    np.testing.assert_allclose(sharp, hard, atol=1e-12)
+
+
+def test_extreme_sharpness_stays_finite() -> None:
+    rows = [(1.0, 0.0, 0.0), (0.998, 0.001, 0.001), (1 / 3, 1 / 3, 1 / 3)]
+    for sharpness in (1e-6, 1e9):
+        found = probabilities_of(consultations_with(rows), contrast(sharpness=sharpness))
+        assert np.isfinite(found).all()
+        np.testing.assert_allclose(found.sum(axis=1), 1)
+
+
+@given(rows=probability_rows(), weighting=WEIGHTINGS, sharpness=st.floats(0.1, 50))
+def test_weights_of_any_contrast_lie_between_the_factors(
+    rows: Floats, weighting: Weighting, sharpness: float
+) -> None:
+    labels = [SEVERITIES[number % 3] for number in range(len(rows))]
+    for changes in ({"sharpness": sharpness}, {"severity": "hard"}, {"severity": "labelled"}):
+        chosen = weighting.model_copy(update=changes)
+        probabilities = probabilities_of(labelled_with(rows, labels), chosen)
+        try:
+            weights = severity_weights(probabilities, chosen, seed=1, tokens=tokens_for(rows))
+        except SettingsError:  # all weight lies on severities that do not occur
+            assert "severity" in changes
+            continue
+        assert weights.min() >= min(chosen.settings) * (1 - 1e-9)
+        assert weights.max() <= max(chosen.settings) * (1 + 1e-9)
+        if "severity" in changes:
+            assert set(weights) <= set(chosen.settings)
+
+
+def test_hard_severities_are_the_most_likely_and_of_equals_the_more_severe() -> None:
+    rows = [(0.5, 0.3, 0.2), (0.4, 0.4, 0.2), (0.1, 0.45, 0.45)]
+    found = probabilities_of(consultations_with(rows), contrast(severity="hard"))
+    assert found.argmax(axis=1).tolist() == [0, 1, 2]
+    assert found.sum(axis=1).tolist() == [1, 1, 1]
+    assert found.max() == 1
+
+
+def test_labelled_severities_are_those_that_people_chose() -> None:
+    labels = [Severity.CRITICAL, Severity.NON_CRITICAL, Severity.NEUTRAL]
+    found = probabilities_of(labelled_with(PRINTED, labels), contrast(severity="labelled"))
+    assert found.argmax(axis=1).tolist() == [2, 0, 1]
+    without = [Consultation("a", "c", "r", None, None, labels[0])]  # no probabilities are needed
+    assert probabilities_of(without, contrast(severity="labelled")).tolist() == [[0, 0, 1]]
+
+
+def test_a_label_that_is_missing_is_named() -> None:
+    rows = [*labelled_with(PRINTED[:1], [Severity.NEUTRAL]), *consultations_with(PRINTED)]
+    with pytest.raises(DataError, match=r"consultation 0 has no severity that a person chose"):
+        probabilities_of(rows, contrast(severity="labelled"))
+
+
+def test_uniform_weights_need_neither_labels_nor_probabilities() -> None:
+    bare = [Consultation("a", "c", "r")]
+    for severity in ("predicted", "hard", "labelled"):
+        uniform = preset("uniform").model_copy(update={"severity": severity})
+        assert probabilities_of(bare, uniform).shape == (1, 3)
+        assert not uniform.needs_probabilities
+    assert contrast().needs_probabilities
+    assert contrast(severity="hard").needs_probabilities
+    assert not contrast(severity="labelled").needs_probabilities
+
+
+@pytest.mark.parametrize("severity", ["hard", "labelled"])
+def test_sharpness_of_what_is_sharp_already_is_refused(severity: str) -> None:
+    with pytest.raises(ValueError, match=f"does nothing to {severity}"):
+        Weighting.model_validate(
+            {"alpha": 1, "beta": 1, "gamma": 2, "severity": severity, "sharpness": 2}
+        )
+
+
+def test_weightings_from_text() -> None:
+    assert weighting_from_text("strong") == preset("strong")
+    assert weighting_from_text(SHUFFLED).shuffled
+    assert weighting_from_text("gamma=3") == contrast(gamma=3.0)
+    assert weighting_from_text("strong,sharpness=2") == preset("strong").model_copy(
+        update={"sharpness": 2.0}
+    )
+    assert weighting_from_text("shuffled, normalise=mean").model_dump() == {
+        **preset(SHUFFLED).model_dump(),
+        "normalise": "mean",
+    }
+    for wrong, what in (("strng", "no weighting 'strng'"), ("strong,gama=2", "'gamma'")):
+        with pytest.raises(SettingsError, match=what):
+            weighting_from_text(wrong)
+
+
+@given(weights=st.lists(st.floats(0.001, 1000), min_size=1, max_size=40))
+def test_the_share_of_the_gradient_counts_tokens(weights: list[float]) -> None:
+    values = np.array(weights)
+    tokens = tokens_for(values)
+    severities = [SEVERITIES[number % 3] for number in range(len(weights))]
+    consultations = [Consultation("x", "c", "r", None, None, severity) for severity in severities]
+    spread = weight_spread(values, consultations, tokens)
+    shares = spread.gradient_share_by_severity
+    whole = sum(weight * count for weight, count in zip(weights, tokens, strict=True))
+    for severity in SEVERITIES[: len(weights)]:
+        part = sum(
+            weight * count
+            for weight, count, of in zip(weights, tokens, severities, strict=True)
+            if of is severity
+        )
+        assert shares[str(severity)] == pytest.approx(part / whole)
+    assert sum(shares.values()) == pytest.approx(1)
+    alike = weight_spread(values, consultations, np.full(len(values), 7))
+    assert alike.gradient_share_by_severity == pytest.approx(spread.loss_share_by_severity)
+    assert weight_spread(values, consultations).gradient_share_by_severity == {}

@@ -13,6 +13,7 @@ from tarjih.evaluation.evaluate import EvaluationSettings
 from tarjih.generation.settings import GenerationSettings
 from tarjih.models.load import ModelSettings
 from tarjih.settings import Settings
+from tarjih.severity.kinds import AnyAnnotatorSettings
 from tarjih.severity.linear import LinearSettings
 from tarjih.training.settings import TrainingSettings
 from tarjih.weighting import NamedWeighting
@@ -83,8 +84,10 @@ class SeverityConfig(Settings):
     model: Path | None = Field(
         default=None, description="folder of the fitted annotator, for source: model"
     )
-    linear: LinearSettings = Field(
-        default_factory=LinearSettings, description="the annotator that is fitted"
+    annotator: AnyAnnotatorSettings = Field(
+        default_factory=LinearSettings,
+        description="the annotator that is fitted: its kind (linear, lexicon, encoder, ensemble) "
+        "and the settings of that kind, which `tarjih settings KIND` lists",
     )
 
     @model_validator(mode="after")
@@ -143,7 +146,8 @@ class ExperimentConfig(Settings):
     )
     conditions: Conditions = Field(
         description="list of base (no fine-tuning), uniform, mild, balanced, strong, shuffled, "
-        "and of `name: {alpha: .., beta: .., gamma: .., normalise: ..}`"
+        "and of `name: {alpha: .., beta: .., gamma: .., severity: .., sharpness: .., "
+        "normalise: ..}`"
     )
     seeds: list[Seed] = Field(
         default=[1], min_length=1, description="each trained condition is run once for each"

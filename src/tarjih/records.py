@@ -133,6 +133,11 @@ class WeightSpread(_Record):
     loss_share_by_severity: dict[str, float] = Field(
         description="share of the summed weights that each severity holds; sums to 1"
     )
+    gradient_share_by_severity: dict[str, float] = Field(
+        {},
+        description="share of the sum of weight times supervised tokens that each severity holds: "
+        "of the gradient, where tokens are alike; empty where lengths are not known",
+    )
     flat: bool = Field(description="too flat to act: the 95th percentile is within 10 % of the 5th")
     histogram_edges: list[float]
     histogram_counts: list[int]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from tarjih.errors import DataError, SettingsError
-from tarjih.records import SEVERITIES, Consultation, WeightSpread
-from tarjih.settings import Settings
+from tarjih.records import SEVERITIES, Consultation, Severity, WeightSpread
+from tarjih.settings import Settings, make_settings, settings_from_overrides
 
 Floats = NDArray[np.float64]
 
@@ -38,6 +38,17 @@ class Weighting(Settings):
     alpha: float = Field(ge=0, description="weight of a surely non-critical complaint; no unit")
     beta: float = Field(ge=0, description="weight of a surely neutral complaint; no unit")
     gamma: float = Field(ge=0, description="weight of a surely critical complaint; no unit")
+    severity: Literal["predicted", "hard", "labelled"] = Field(
+        default="predicted",
+        description="predicted: the annotator's probabilities; hard: all on its most likely "
+        "severity; labelled: all on the label that a person gave",
+    )
+    sharpness: float = Field(
+        default=1.0,
+        gt=0,
+        description="exponent of the predicted probabilities before they are made to sum to 1: "
+        "above 1 weights spread more, below 1 less; 1 leaves them calibrated; no unit",
+    )
     shuffled: bool = Field(
         default=False,
         description="control: deal the same weights to the wrong rows, by the run's seed",
@@ -52,6 +63,8 @@ class Weighting(Settings):
     def _something_is_weighted(self) -> Self:
         if self.alpha == self.beta == self.gamma == 0:
             raise ValueError("alpha, beta and gamma are all 0: nothing would be learnt")
+        if self.sharpness != 1 and self.severity != "predicted":
+            raise ValueError(f"sharpness does nothing to {self.severity} severities: leave it at 1")
         return self
 
     @property
@@ -63,6 +76,11 @@ class Weighting(Settings):
     def is_uniform(self) -> bool:
         """Whether every example gets the same weight whatever its severity."""
         return self.alpha == self.beta == self.gamma
+
+    @property
+    def needs_probabilities(self) -> bool:
+        """Whether every consultation must have an annotator's probabilities."""
+        return not self.is_uniform and self.severity != "labelled"
 
 
 def weighting_from(value: object) -> object:
@@ -83,7 +101,27 @@ def weighting_from(value: object) -> object:
     return Weighting(alpha=alpha, beta=beta, gamma=gamma)
 
 
+def weighting_from_text(text: str) -> Weighting:
+    """A preset, settings such as "gamma=3", or both: "strong,sharpness=2".
+
+    What is not said is as in the preset, or as in `balanced`.
+
+    Raises:
+        SettingsError: when it is neither.
+    """
+    name, *told = text.split(",")
+    if "=" in name:
+        name, told = "balanced", [name, *told]
+    named = make_settings(_Named, {"weighting": name.strip()}).weighting
+    overrides = [f"{key}={value}" for key, value in named.model_dump().items()]
+    return settings_from_overrides(Weighting, [*overrides, *told])
+
+
 NamedWeighting = Annotated[Weighting, BeforeValidator(weighting_from)]
+
+
+class _Named(Settings):
+    weighting: NamedWeighting = Field(description="a preset's name")
 
 
 def severity_weights(
@@ -121,33 +159,58 @@ def severity_weights(
 
 
 def probabilities_of(consultations: Sequence[Consultation], weighting: Weighting) -> Floats:
-    """(N, 3) probabilities of the consultations that are to be weighted.
+    """(N, 3) probabilities of the consultations to be weighted, as the weighting takes them.
 
-    A uniform weighting needs none; there, a consultation without any counts as one third each.
+    A uniform weighting needs none: there, each counts as one third.
 
     Raises:
-        DataError: naming the first consultation that needs probabilities and has none.
+        DataError: naming the first consultation that needs probabilities, or a label, and has none.
     """
-    rows = []
-    for consultation in consultations:
-        if consultation.probabilities is not None:
-            rows.append(consultation.probabilities.as_tuple())
-        elif weighting.is_uniform:
-            rows.append((1 / 3, 1 / 3, 1 / 3))
-        else:
+    rows = [_probabilities_of(consultation, weighting) for consultation in consultations]
+    found = np.array(rows, dtype=np.float64).reshape(-1, 3)
+    if weighting.sharpness != 1:
+        found = (found / found.max(axis=1, keepdims=True)) ** weighting.sharpness
+        found /= found.sum(axis=1, keepdims=True)
+    return found
+
+
+def _probabilities_of(
+    consultation: Consultation, weighting: Weighting
+) -> tuple[float, float, float]:
+    if weighting.is_uniform:
+        return (1 / 3, 1 / 3, 1 / 3)
+    if weighting.severity == "labelled":
+        if consultation.labelled_severity is None:
             raise DataError(
-                f"consultation {consultation.id} has no severity probabilities",
-                remedy="annotate the data first: tarjih severity score MODEL DATA --out FILE",
+                f"consultation {consultation.id} has no severity that a person chose",
+                remedy="weight by predicted severities, or train on labelled consultations only",
             )
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+        return _all_on(consultation.labelled_severity)
+    if consultation.probabilities is None:
+        raise DataError(
+            f"consultation {consultation.id} has no severity probabilities",
+            remedy="annotate the data first: tarjih severity score MODEL DATA --out FILE",
+        )
+    if weighting.severity == "hard":
+        return _all_on(consultation.probabilities.most_likely)
+    return consultation.probabilities.as_tuple()
 
 
-def weight_spread(weights: Floats, consultations: Sequence[Consultation]) -> WeightSpread:
+def _all_on(severity: Severity) -> tuple[float, float, float]:
+    first, second, third = (float(severity is one) for one in SEVERITIES)
+    return first, second, third
+
+
+def weight_spread(
+    weights: Floats, consultations: Sequence[Consultation], tokens: NDArray[np.int64] | None = None
+) -> WeightSpread:
     """How far weights spread, and what share of their sum each severity holds.
 
     Args:
         weights: (N,), N at least 1.
         consultations: the N consultations, in the same order.
+        tokens: (N,) supervised tokens of each, or what stands for them; None leaves the share of
+            the gradient open.
     """
     p05, median, p95 = np.quantile(weights, [0.05, 0.5, 0.95])
     severities = np.array([str(consultation.severity) for consultation in consultations])
@@ -169,15 +232,21 @@ def weight_spread(weights: Floats, consultations: Sequence[Consultation]) -> Wei
         mean_by_severity={
             name: float(part.mean()) for name, part in of_severity.items() if len(part)
         },
-        loss_share_by_severity={
-            name: float(part.sum() / weights.sum())
-            for name, part in of_severity.items()
-            if len(part)
-        },
+        loss_share_by_severity=_shares(weights, severities),
+        gradient_share_by_severity={} if tokens is None else _shares(weights * tokens, severities),
         flat=bool(p95 < _FLAT_RATIO * p05),
         histogram_edges=[float(edge) for edge in edges],
         histogram_counts=[int(count) for count in counts],
     )
+
+
+def _shares(amounts: Floats, severities: NDArray[np.str_]) -> dict[str, float]:
+    # What each severity holds of the whole, of those that occur.
+    return {
+        str(severity): float(amounts[severities == str(severity)].sum() / amounts.sum())
+        for severity in SEVERITIES
+        if str(severity) in severities
+    }
 
 
 def flatness_warning(spread: WeightSpread, weighting: Weighting) -> str | None:
@@ -187,5 +256,5 @@ def flatness_warning(spread: WeightSpread, weighting: Weighting) -> str | None:
     return (
         f"the weights are nearly flat: 90 % of them lie between {spread.p05:.3f} and "
         f"{spread.p95:.3f}, so this run can hardly differ from plain cross-entropy. Use a better "
-        "or sharper severity annotator, or a wider alpha/gamma."
+        "severity annotator, a higher sharpness, or a wider alpha/gamma."
     )

@@ -94,9 +94,25 @@ def test_severity_fit_measures_itself_out_of_fold(labelled_file: Path, tmp_path:
     assert done.code == 0, done.shown
     assert re.search(r"rows +30\n +of them out of fold +30\naccuracy +0\.\d{4}\n", done.out)
     assert "called critical" in done.out
-    assert _columns(done.shown) <= 80
+    assert _columns(done.out) <= 80
     manifest = json.loads((tmp_path / "model" / "annotator.json").read_text(encoding="utf-8"))
     assert manifest["settings"]["folds"] == 2
+    assert run_here("severity", "evaluate", tmp_path / "model", labelled_file).code == 0
+
+
+def test_severity_fit_writes_cards_that_may_be_edited(labelled_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    done = run_here(
+        *("severity", "fit", labelled_file, "--kind", "lexicon", "--out", folder),
+        *("--licence", "CC BY 4.0", "folds=2"),
+    )
+    assert done.code == 0, done.shown
+    model, data = ((folder / name).read_text(encoding="utf-8") for name in ("README.md", "DATA.md"))
+    assert "of kind lexicon" in model
+    assert "CC BY 4.0" in data
+    assert not ARABIC.search(model + data)
+    (folder / "README.md").write_text("edited", encoding="utf-8")
+    assert run_here("severity", "evaluate", folder, labelled_file).code == 0
 
 
 def test_severity_score_keeps_every_row_in_order(labelled_file: Path, scored_file: Path) -> None:
@@ -228,6 +244,24 @@ def test_settings_lists_every_key_on_lines_of_its_own(kind: str, line: str) -> N
     assert done.code == 0
     assert line in done.out.splitlines()
     assert "\n    optimizer steps after which to stop" in done.out
+    assert _columns(done.out) <= 80
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("comparison", "nested: false"),
+        ("linear", "longest_ngram: 5"),
+        ("lexicon", "kind: lexicon"),
+        ("encoder", "model: packaged:e5-small"),
+        ("ensemble", "combination: stacking"),
+    ],
+)
+def test_settings_lists_those_of_annotators_too(kind: str, line: str) -> None:
+    done = run_here("settings", kind)
+    assert done.code == 0
+    assert line in done.out.splitlines()
+    assert "\n    folds" in done.out
     assert _columns(done.out) <= 80
 
 

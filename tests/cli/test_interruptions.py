@@ -18,8 +18,12 @@ GOES_ON = "the same command goes on from there"
 # Where each command is in the middle of its work.
 MIDDLE = {
     "prepare": ["tarjih.data.prepare:find_groups", "tarjih.data.prepare:sha256_of_file"],
-    "fit": ["tarjih.severity.linear:fit_temperature", "tarjih.severity.linear:write_manifest"],
-    "score": ["tarjih.severity.annotate:_cells"],
+    "fit": [
+        "tarjih.severity.linear:_fit_model",
+        "tarjih.severity.cross_fitted:fit_calibrator",
+        "tarjih.severity.cross_fitted:write_manifest",
+    ],
+    "score": ["tarjih.severity.scored_table:cells"],
     "generate": ["tarjih.generation.generate:_answer"],
     "evaluate": ["tarjih.evaluation.evaluate:chrf_statistic"],
     "train": [
@@ -117,7 +121,7 @@ def test_a_stopped_command_finishes_when_it_is_run_again(
 ) -> None:
     out = _place(tmp_path / "results", name)
     command = _with_out(commands[name], out)
-    call = 2 if place.endswith(("_answer", "chrf_statistic", "training_step")) else 1
+    call = 2 if place.endswith(("_answer", "chrf_statistic", "training_step", "_fit_model")) else 1
     stopped = run_apart(tmp_path / "log", *command, fault=Fault(place, call, kind))
     if kind is signal.SIGKILL:
         assert stopped.code == -signal.SIGKILL
@@ -127,9 +131,12 @@ def test_a_stopped_command_finishes_when_it_is_run_again(
         assert "Traceback" not in stopped.err
     if name != "train":
         assert not out.exists()  # whole or absent
+    if name == "fit":
+        assert list(out.with_name("out.work").rglob("logits.safetensors"))  # a finished fold
     done = run_here(*command)
     assert done.code == 0, done.shown
     assert _outcome(out) == undisturbed[name]
+    assert not out.with_name("out.work").exists()
 
 
 @pytest.mark.parametrize("name", ["score", "generate", "evaluate"])
@@ -178,7 +185,7 @@ def test_an_experiment_killed_while_writing_any_file_comes_to_the_same_results(
         *(
             pytest.param(place, marks=pytest.mark.slow)
             for place in (
-                "tarjih.severity.linear:fit_temperature",
+                "tarjih.severity.cross_fitted:fit_calibrator",
                 "tarjih.generation.generate:_answer",
                 "tarjih.evaluation.evaluate:chrf_statistic",
                 "tarjih.report.html:write_text",

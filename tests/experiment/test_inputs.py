@@ -45,6 +45,20 @@ def test_the_annotator_is_fitted_on_the_training_split_alone(
         assert score_consultations(expected, split) == split
 
 
+def test_an_annotator_that_was_saved_without_its_cards_gets_them(
+    plan: dict[str, Any], tmp_path: Path
+) -> None:
+    first = _inputs(plan, tmp_path)
+    folder = tmp_path / "severity"
+    made = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert {"README.md", "DATA.md"} <= set(made)
+    assert not list(tmp_path.glob("severity.work"))
+    (folder / "README.md").unlink()
+    (folder / "DATA.md").unlink()
+    assert _inputs(plan, tmp_path).hashes == first.hashes
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == made
+
+
 def test_examples_are_drawn_by_the_seed_and_in_their_order(
     plan: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from tarjih import __version__
-from tarjih.cli import evaluate, generate, prepare, preview, report, run, settings, severity, train
+from tarjih.cli import (
+    evaluate,
+    generate,
+    prepare,
+    preview,
+    report,
+    run,
+    settings,
+    severity,
+    train,
+    weights,
+)
 
 app = typer.Typer(
     name="tarjih",
@@ -19,6 +30,7 @@ app = typer.Typer(
 )
 app.command("prepare")(prepare.prepare)
 app.add_typer(severity.app, name="severity")
+app.command("weights")(weights.weights)
 app.command("preview")(preview.preview)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)

@@ -47,7 +47,7 @@ def training_job(chosen: RunConfig) -> TrainingJob:
 
     return TrainingJob(
         model=chosen.model,
-        train=_read(chosen.train, probabilities=not chosen.weighting.is_uniform),
+        train=_read(chosen.train, probabilities=chosen.weighting.needs_probabilities),
         validation=_read(chosen.validation) if chosen.validation is not None else [],
         weighting=chosen.weighting,
         seed=chosen.seed,

@@ -16,8 +16,10 @@ from tarjih.data.summary import PrepareSummary
 from tarjih.errors import DataError, FolderError
 from tarjih.progress import Reporter
 from tarjih.records import Consultation
+from tarjih.report.cards import DATA_CARD, write_cards
 from tarjih.severity.annotate import fit_annotator, score_consultations
-from tarjih.severity.annotator import MANIFEST, Annotator, load_annotator
+from tarjih.severity.annotator import MANIFEST, Annotator, load_annotator, work_beside
+from tarjih.severity.answered import AnsweredComplaints
 from tarjih.severity.measures import measure
 from tarjih.signature import hash_of_consultations
 
@@ -116,7 +118,7 @@ def _annotate(
         quality["fitted_rows_out_of_fold"] = annotator.measures.model_dump(mode="json")
     labelled = [c for c in splits["test"] if c.labelled_severity is not None]
     if labelled:
-        scored = annotator.score([c.complaint for c in labelled])
+        scored = annotator.score(AnsweredComplaints.of(labelled))
         labels = [c.labelled_severity for c in labelled if c.labelled_severity is not None]
         measures = measure(scored.probabilities, labels, out_of_fold_rows=scored.out_of_fold_rows)
         quality["test_rows"] = measures.model_dump(mode="json")
@@ -128,9 +130,6 @@ def _annotator(
 ) -> Annotator[Any]:
     if config.severity.model is not None:
         return load_annotator(config.severity.model)
-    folder = out / "severity"
-    if (folder / MANIFEST).is_file():
-        return load_annotator(folder)
     labelled = [c for c in train if c.labelled_severity is not None]
     if not labelled:
         raise DataError(
@@ -138,9 +137,16 @@ def _annotator(
             file=", ".join(config.data.sources),
             remedy="add a labelled source, or set severity.source to model or data",
         )
-    reporter.note(f"fitting the severity annotator on {len(labelled)} labelled complaints")
-    annotator = fit_annotator(labelled, config.severity.linear)
-    annotator.save(folder)
+    folder = out / "severity"
+    if (folder / MANIFEST).is_file():
+        annotator = load_annotator(folder)
+    else:
+        reporter.note(f"fitting the severity annotator on {len(labelled)} labelled complaints")
+        with work_beside(folder, reporter) as work:
+            annotator = fit_annotator(labelled, config.severity.annotator, work)
+            annotator.save(folder)
+    if not (folder / DATA_CARD).is_file():
+        write_cards(annotator, folder, labelled, source=out / "data" / "train.parquet")
     return annotator
 
 

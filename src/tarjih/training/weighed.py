@@ -69,10 +69,8 @@ def weigh_examples(
         max_tokens=training.max_tokens,
         long_responses=training.long_responses,
     )
+    tokens = encoded.supervised_tokens
     weights = severity_weights(
-        probabilities_of(encoded.kept, weighting),
-        weighting,
-        seed=seed,
-        tokens=encoded.supervised_tokens,
+        probabilities_of(encoded.kept, weighting), weighting, seed=seed, tokens=tokens
     )
-    return WeighedExamples(encoded, weights, weight_spread(weights, encoded.kept))
+    return WeighedExamples(encoded, weights, weight_spread(weights, encoded.kept, tokens))
