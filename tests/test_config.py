@@ -9,12 +9,15 @@ import pytest
 from tarjih.config import ExperimentConfig, RunConfig
 from tarjih.errors import SettingsError
 from tarjih.settings import load_settings, make_settings
+from tarjih.severity.annotator import ANNOTATOR_CLASSES
+from tarjih.severity.kinds import annotator_settings
 from tarjih.weighting import PRESETS, Weighting
 
 ROOT = Path(__file__).parent.parent
 OF_ACCELERATE = ROOT / "configs" / "accelerate"
 LAUNCHERS = sorted(OF_ACCELERATE.rglob("*.y*ml"))
-CONFIGS = sorted(set((ROOT / "configs").rglob("*.y*ml")) - set(LAUNCHERS))
+OF_ANNOTATORS = sorted((ROOT / "configs" / "severity").rglob("*.y*ml"))
+CONFIGS = sorted(set((ROOT / "configs").rglob("*.y*ml")) - {*LAUNCHERS, *OF_ANNOTATORS})
 MINIMAL: dict[str, Any] = {
     "name": "small",
     "data": {"sources": ["bundled:consultations"]},
@@ -177,3 +180,11 @@ def test_an_experiment_may_fit_any_annotator() -> None:
     assert experiment().severity.annotator.kind == "linear"
     fault = refused(severity={"annotator": {"kind": "linear", "longest_ngrams": 3}})
     assert "severity.annotator.longest_ngrams: there is no such key; did you mean" in fault
+
+
+@pytest.mark.parametrize("file", OF_ANNOTATORS, ids=lambda file: file.stem)
+def test_shipped_settings_of_annotators_are_valid_and_say_how_to_use_them(file: Path) -> None:
+    chosen = annotator_settings(str(file))
+    assert chosen.kind in ANNOTATOR_CLASSES
+    name = file.relative_to(ROOT).as_posix()
+    assert f"tarjih severity fit labelled.xlsx --kind {name} --out" in file.read_text("utf-8")
