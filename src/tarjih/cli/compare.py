@@ -9,7 +9,7 @@ import typer
 
 from tarjih.cli.console import ConsoleReporter, command, out, say_written
 from tarjih.cli.outputs import naming
-from tarjih.cli.pairs import read_pairs
+from tarjih.cli.pairs import Columns, Encoding, read_pairs
 
 
 @command
@@ -37,11 +37,8 @@ def compare(
     seeds: Annotated[
         int | None, typer.Option(help="Ways to deal complaints into folds. Default: 1.")
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option("--column", help="OURS=THEIRS, such as complaint=Question."),
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of text files. Default: UTF-8.")] = None,
+    column: Columns = None,
+    encoding: Encoding = None,
 ) -> None:
     """Measure annotators on labels they did not see, with intervals, and each against the first.
 

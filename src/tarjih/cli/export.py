@@ -9,18 +9,15 @@ import typer
 
 from tarjih.cli.console import ConsoleReporter, command, out, say_written
 from tarjih.cli.outputs import check_output_file
-from tarjih.cli.pairs import read_pairs
+from tarjih.cli.pairs import Columns, Encoding, read_pairs
 
 
 @command
 def export(
     data: Annotated[str, typer.Argument(help="A data file with responses and probabilities.")],
     file: Annotated[Path, typer.Option("--out", help="File to write: .xlsx or .csv.")],
-    column: Annotated[
-        list[str] | None,
-        typer.Option("--column", help="OURS=THEIRS, such as complaint=Question."),
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of text files. Default: UTF-8.")] = None,
+    column: Columns = None,
+    encoding: Encoding = None,
 ) -> None:
     """Write scored data in the six columns of the paper, for spreadsheets and for training."""
     from tarjih.severity.export import export_file

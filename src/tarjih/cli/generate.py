@@ -9,7 +9,7 @@ import typer
 
 from tarjih.cli.console import ConsoleReporter, command, out, say_written
 from tarjih.cli.outputs import check_output_file, naming
-from tarjih.cli.pairs import read_pairs
+from tarjih.cli.pairs import Columns, Encoding, read_pairs
 
 
 @command
@@ -22,10 +22,8 @@ def generate(
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value, such as max_new_tokens=64.")
     ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(help="OURS=THEIRS, such as complaint=Question.")
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of text files. Default: UTF-8.")] = None,
+    column: Columns = None,
+    encoding: Encoding = None,
 ) -> None:
     """Answer complaints; where the data has a doctor's response, measure its loss too."""
     from tarjih.data.read import read_consultations

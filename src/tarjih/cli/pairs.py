@@ -1,10 +1,19 @@
-"""Options of the form NAME=VALUE."""
+"""Options of the form NAME=VALUE, and those of every command that reads a data file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
+
+import typer
 
 from tarjih.errors import SettingsError
+
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", help="OURS=THEIRS, such as complaint=Question."),
+]
+Encoding = Annotated[str | None, typer.Option(help="Of text files. Default: UTF-8.")]
 
 
 def read_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:

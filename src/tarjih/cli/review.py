@@ -10,7 +10,7 @@ import typer
 
 from tarjih.cli.console import ConsoleReporter, command, out, say_written
 from tarjih.cli.outputs import check_output_file, naming
-from tarjih.cli.pairs import read_pairs
+from tarjih.cli.pairs import Columns, Encoding, read_pairs
 from tarjih.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Columns = Annotated[
-    list[str] | None,
-    typer.Option("--column", help="OURS=THEIRS, such as complaint=Question."),
-]
-Encoding = Annotated[str | None, typer.Option(help="Of text files. Default: UTF-8.")]
 Sheets = Annotated[list[Path], typer.Argument(help="Sheets that reviewers have filled in.")]
 _SHOWN_IDS = 20
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from tarjih.cli import compare, export, lexicon, review
 from tarjih.cli.console import ConsoleReporter, command, out, say_written
 from tarjih.cli.outputs import naming
-from tarjih.cli.pairs import read_pairs
+from tarjih.cli.pairs import Columns, Encoding, read_pairs
 from tarjih.progress import SILENT
 
 app = typer.Typer(
@@ -19,12 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-Columns = Annotated[
-    list[str] | None,
-    typer.Option("--column", help="OURS=THEIRS, such as complaint=Question."),
-]
-Encoding = Annotated[str | None, typer.Option(help="Of text files. Default: UTF-8.")]
 
 
 @app.command("fit")

@@ -10,7 +10,7 @@ import typer
 
 from tarjih.cli.console import ConsoleReporter, command, out, say_written
 from tarjih.cli.outputs import check_output_file, naming
-from tarjih.cli.pairs import read_pairs
+from tarjih.cli.pairs import Columns, Encoding, read_pairs
 from tarjih.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -41,11 +41,8 @@ def weights(
         typer.Option(help="Count responses in tokens of this model. Default: in words."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print every number as JSON.")] = False,
-    column: Annotated[
-        list[str] | None,
-        typer.Option("--column", help="OURS=THEIRS, such as complaint=Question."),
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Of text files. Default: UTF-8.")] = None,
+    column: Columns = None,
+    encoding: Encoding = None,
 ) -> None:
     """Show how far the weights of a data set would spread, and whom they serve. Trains nothing."""
     from tarjih.data.read import read_consultations
