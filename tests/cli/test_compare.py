@@ -66,7 +66,10 @@ def test_annotators_are_kinds_and_files(
     assert len(found["annotators"][1]["by_seed"]) == 2
 
 
-def test_what_patients_wrote_is_nowhere(fits: list[str], labelled: Path, tmp_path: Path) -> None:
+def test_what_patients_wrote_is_nowhere(
+    fits: list[str], labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_plots(monkeypatch)
     out = tmp_path / "out"
     done = run_here("severity", "compare", labelled, "--out", out, *FEW)
     words = [word for one in fake_consultations(60) for word in one.complaint.split()[:2]]

@@ -110,7 +110,9 @@ def _place(folder: Path, command: str) -> Path:
 
 
 @pytest.mark.parametrize(("name", "place"), CASES)
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "kind", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_stopped_command_finishes_when_it_is_run_again(
     name: str,
     place: str,
@@ -152,7 +154,7 @@ def test_an_earlier_result_outlives_a_kill(
 
 
 @pytest.mark.parametrize(
-    "step", [1, 16, *(pytest.param(step, marks=pytest.mark.slow) for step in (8, 11, 13))]
+    "step", [1, *(pytest.param(step, marks=pytest.mark.slow) for step in (8, 11, 13, 16))]
 )
 def test_an_experiment_killed_while_writing_any_file_comes_to_the_same_results(
     step: int, tmp_path: Path, plan_file: Path, results_of_plan: dict[str, Any]
