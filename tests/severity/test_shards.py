@@ -246,6 +246,17 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
+def test_what_another_process_is_writing_is_no_stranger(tmp_path: Path) -> None:
+    work = work_folder(tmp_path)
+    (work.folder / ".tmpAb12Cd").write_bytes(b"half")  # as safetensors names it
+    (work.folder / ".shard-0.part").write_bytes(b"half")
+    (work.folder / "shard-1.safetensors").symlink_to("gone")  # as if it went after it was listed
+    work.claim()
+    (work.folder / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(FolderError, match=r"it holds notes\.txt"):
+        work.claim()
+
+
 def test_what_a_kill_left_is_removed_in_the_end(tmp_path: Path) -> None:
     work = work_folder(tmp_path)
     work.write(0, 0, shard_of(2))

@@ -245,8 +245,10 @@ class WorkFolder:
 
 
 def _is_ours(path: Path) -> bool:
-    kinds = ("shard-", ".shard-", MERGED, f".{MERGED}")
-    return path.is_file() and path.name.startswith(kinds)
+    # safetensors writes to a name like .tmpAb12Cd first, which another process may see; so may a
+    # file that is gone again once it is looked at, and is not taken for a stranger then.
+    kinds = ("shard-", ".shard-", ".tmp", MERGED, f".{MERGED}")
+    return path.name.startswith(kinds) and not path.is_dir()
 
 
 def _open(path: Path) -> tuple[dict[str, Any] | None, dict[str, npt.NDArray[Any]]]:
